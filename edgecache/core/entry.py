@@ -1,0 +1,77 @@
+"""What the cache keeps: one answer, the question it answered, and what it was made from."""
+
+from enum import StrEnum
+from typing import NewType
+
+import msgspec
+
+from edgecache.core.tags import Tag
+
+Scope = NewType("Scope", str)
+"""Whose entries these are. Never optional: no lookup in this package works without one."""
+
+
+class Source(StrEnum):
+    """Who made an answer. A route lists the sources it may serve."""
+
+    UPSTREAM = "upstream"
+    LOCAL = "local"
+    ADAPTED = "adapted"
+    PUSHED = "pushed"
+
+
+class Framing(StrEnum):
+    """How a provider sent an answer."""
+
+    JSON = "json"
+    SSE = "sse"
+
+
+class Horizon(msgspec.Struct, frozen=True, array_like=True):
+    """The newest purge known before a fill began: `log` names the log, `sequence` is dense in it."""
+
+    log: str
+    sequence: int
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One stored answer.
+
+    `key` (16 bytes) is the exact key, `partition` (16 bytes) all of the identity but the question's text. `vector` is
+    the question as a unit vector of little-endian float32, made by the embedder called `embedder`; None where the
+    entry may only be found exactly. `stored_at` is Unix time in seconds, `ttl` seconds. `body` is what the provider
+    sent, in `framing`.
+    """
+
+    key: bytes
+    scope: Scope
+    partition: bytes
+    question: str
+    vector: bytes | None
+    embedder: str
+    tags: tuple[Tag, ...]
+    horizon: Horizon
+    stored_at: float
+    ttl: float
+    source: Source
+    route: str
+    model: str
+    dialect: str
+    framing: Framing
+    content_type: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        """The name under which this entry can be explained and purged: 32 hexadecimal digits."""
+        return self.key.hex()
+
+    @property
+    def expires_at(self) -> float:
+        """Unix time in seconds."""
+        return self.stored_at + self.ttl
+
+    def size(self) -> int:
+        """About how many bytes this entry costs in memory."""
+        return 1_024 + len(self.body) + len(self.question) + len(self.vector or b"")

@@ -1,0 +1,182 @@
+"""What rooms need of each other. Rooms do not import each other; `app.py` gives each what it asks for here.
+
+Every implementation of a port passes the same battery of tests. Foreign errors are translated inside the room:
+what leaves a port's methods is in `edgecache.errors`.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from edgecache.core.entry import Entry, Scope
+from edgecache.core.generation import Finished, Piece, Prompt
+from edgecache.core.purges import Logged, PurgeRecord
+
+
+class Room(Protocol):
+    """Constructing has no side effects, `open` does; `close` is safe twice and without `open`."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Embedder(Room, Protocol):
+    """Text -> unit vector. Batches concurrent calls; nothing runs on the event loop."""
+
+    @property
+    def identity(self) -> str:
+        """Name and digest of what makes the vectors; vectors of different identities do not compare."""
+
+    @property
+    def dimensions(self) -> int: ...
+
+    async def embed(self, text: str) -> bytes | None:
+        """Unit vector, little-endian float32, `4 * dimensions` bytes; None where the model cannot read all of the
+        text (too long): never a truncated embedding.
+
+        Raises:
+            EmbeddingUnavailable: the model is not loaded or its worker failed.
+        """
+
+
+class Neighbour(msgspec.Struct, frozen=True):
+    """A candidate: the exact key of an entry, and the cosine of its vector with the question's."""
+
+    key: bytes
+    similarity: float
+
+
+class Index(Room, Protocol):
+    """Vectors by scope and partition. A replica that can be thrown away and rebuilt from the store."""
+
+    async def add(self, scope: Scope, partition: bytes, key: bytes, vector: bytes) -> None:
+        """Make `key` findable; replaces a vector already there. Found by every search that starts later."""
+
+    def discard(self, scope: Scope, partition: bytes, key: bytes) -> None:
+        """From this return on, `key` is in no result, not even of a search already running. Unknown keys are fine."""
+
+    async def search(self, scope: Scope, partition: bytes, vector: bytes, k: int) -> Sequence[Neighbour]:
+        """The `k` nearest, most similar first."""
+
+
+class Store(Room, Protocol):
+    """Entries, as they survive a restart."""
+
+    async def get(self, scope: Scope, key: bytes) -> Entry | None: ...
+
+    async def find(self, key: bytes) -> Entry | None:
+        """An entry by id, whatever its scope: for operators and the reaper, never to answer a request."""
+
+    async def put(self, entry: Entry) -> None:
+        """Store or replace. Durable (as the store is configured to be) when it returns."""
+
+    async def delete(self, entries: Sequence[tuple[Scope, bytes]]) -> int:
+        """Forget these; how many were there."""
+
+    def scan(self) -> AsyncIterator[Sequence[Entry]]:
+        """All entries in batches, each with an empty `body`: for rebuilding the index and for the reaper."""
+
+    async def count(self) -> int: ...
+
+
+class Log(Room, Protocol):
+    """The ordered, durable log of purges."""
+
+    @property
+    def identity(self) -> str:
+        """Names this log; a log that lost its data is another one. Known after `open`."""
+
+    async def append(self, record: PurgeRecord) -> int:
+        """Its sequence: dense, from 1. Durable when it returns.
+
+        Raises:
+            StoreUnavailable: nothing is known about whether it was written.
+        """
+
+    async def read(self, after: int, limit: int = 1_000) -> Sequence[Logged]:
+        """Records that follow sequence `after`, in order; empty when there are none."""
+
+    def follow(self, after: int) -> AsyncIterator[Sequence[Logged]]:
+        """Records that follow `after` as anyone appends them, for ever; never an empty batch."""
+
+
+class Registry(Protocol):
+    """Small settled facts shared by all nodes: tokens, the secret."""
+
+    async def values(self, kind: str) -> Mapping[str, bytes]: ...
+
+    async def set(self, kind: str, name: str, value: bytes) -> None: ...
+
+    async def set_default(self, kind: str, name: str, value: bytes) -> bytes:
+        """What stands there after the call: atomic, the first writer wins."""
+
+    async def remove(self, kind: str, name: str) -> bool: ...
+
+
+class Generator(Room, Protocol):
+    """A model on this node."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def ready(self) -> bool: ...
+
+    def generate(self, prompt: Prompt) -> AsyncGenerator[Piece | Finished, None]:
+        """Pieces as they are decoded, then one `Finished`. Closing the generator frees its row at once.
+
+        Raises (before the first event):
+            ContextTooLong: prompt and answer do not fit.
+            Overloaded: the queue is full; carries `retry_after` seconds.
+            ModelUnavailable: the model could not be loaded.
+        """
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A request for an upstream. `path` and `query` as they came, `query` without `?`; `headers` end to end only.
+
+    `body` is bytes, or an iterator that can be read once (then it is never retried). `upstreams` names the
+    acceptable ones, () for any. An upstream with a key of its own replaces the caller's credential headers by it.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes | AsyncIterator[bytes]
+    upstreams: tuple[str, ...] = ()
+
+
+class UpstreamReply(Protocol):
+    """The head of an upstream's response, and its body as it arrives.
+
+    Iterating may raise UpstreamTimeout or UpstreamBroken (cut before its end). `close` is safe twice and must be
+    called; closing early drops the connection.
+    """
+
+    @property
+    def upstream(self) -> str: ...
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """End to end, in order, names as they came; never hop-by-hop (RFC 9110 section 7.6.1)."""
+
+    def chunks(self) -> AsyncIterator[bytes]: ...
+
+    async def close(self) -> None: ...
+
+
+class Upstream(Room, Protocol):
+    """The providers behind this node."""
+
+    async def send(self, call: Call) -> UpstreamReply:
+        """The first acceptable answer's head. Tries others and again only while nothing of an answer has come.
+
+        Raises:
+            NoUpstream, UpstreamUnreachable, UpstreamTimeout
+        """
