@@ -13,9 +13,6 @@ MAX_KEY_BYTES = 1_024
 MAX_HEADER_BYTES = 16_384
 MAX_KEYS_PER_PURGE = 256
 
-TAG_HEADERS = ("surrogate-key", "cache-tag", "edge-cache-tag", "xkey", "cache-groups")
-"""Response headers that name tags; the first separates by white space, see `parse_keys`."""
-
 
 class Kind(StrEnum):
     """Name spaces of tags."""
@@ -47,32 +44,6 @@ def keys(values: Iterable[str]) -> tuple[Tag, ...]:
     return tuple(Tag(Kind.KEY, value) for value in dict.fromkeys(values))
 
 
-def parse_keys(header: str) -> tuple[str, ...]:
-    """The keys of a `Surrogate-Key` header (separated by white space), or of a `Cache-Tag` like one (by commas).
-
-    Keys over 1,024 bytes, and all that comes after 16,384 bytes, are dropped: an answer is tagged with what is left.
-    `refused_keys` says what was dropped.
-    """
-    return tuple(key for key in _split(header) if _fits(key))
-
-
-def refused_keys(header: str) -> tuple[str, ...]:
-    """Why parts of a header cannot be used, one line each; empty when all of it can."""
-    problems = []
-    if len(header.encode()) > MAX_HEADER_BYTES:
-        problems.append(f"the header has {len(header.encode())} bytes, at most {MAX_HEADER_BYTES} are read")
-    problems += [
-        f"a key has {len(key.encode())} bytes, at most {MAX_KEY_BYTES} are allowed: {key[:40]}..."
-        for key in _split(header)
-        if not _fits(key)
-    ]
-    return tuple(problems)
-
-
-def _split(header: str) -> list[str]:
-    cut = header.encode()[:MAX_HEADER_BYTES].decode(errors="ignore")
-    return list(dict.fromkeys(cut.replace(",", " ").split()))
-
-
-def _fits(key: str) -> bool:
-    return len(key.encode()) <= MAX_KEY_BYTES
+def fits(key: str) -> bool:
+    """Whether this can be an owner's key: 1 to 1,024 bytes."""
+    return 0 < len(key.encode(errors="surrogatepass")) <= MAX_KEY_BYTES

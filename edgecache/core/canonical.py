@@ -1,0 +1,72 @@
+"""The canonical request: what makes two requests the same question, and what only makes them alike.
+
+Everything that changes what a right answer is goes, exactly, into the *partition*. Only the last user text is fuzzy;
+the exact key is a digest of partition and normalised text. Both are keyed (BLAKE2b, RFC 7693) with the deployment's
+secret, so that nobody outside can tell from an id what was asked.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import msgspec
+
+from edgecache.core.entry import Scope
+
+RULES = "identity/1"
+"""Changes whenever what is written below does: entries made by other rules are not found."""
+
+IDENTITY_HEADERS = (
+    "anthropic-beta",
+    "anthropic-version",
+    "openai-beta",
+    "openai-organization",
+    "openai-project",
+    "api-version",
+)
+"""Request headers that change the answer."""
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as its dialect's codec read it.
+
+    `fields` is all that is identity, under neutral names, with `text` taken out. `text` is the last user text,
+    empty where there is none to be fuzzy about. `model` is the one asked for.
+    `exact_only` and `uncacheable` say why, where it is so.
+    """
+
+    operation: str
+    model: str
+    fields: Mapping[str, object]
+    text: str
+    exact_only: str | None = None
+    uncacheable: str | None = None
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """`key` and `partition` are 16 bytes each; `text` is normalised."""
+
+    scope: Scope
+    partition: bytes
+    key: bytes
+    text: str
+
+
+def identify(question: Question, scope: Scope, headers: Mapping[str, str], query: str, *, secret: bytes) -> Identity:
+    """The identity of a question asked by `scope`. `headers` are looked up by lower-case name."""
+    counted = {name: headers[name] for name in IDENTITY_HEADERS if name in headers}
+    text = normalise(question.text)
+    whole = (RULES, scope, question.operation, question.model, question.fields, counted, query)
+    partition = _digest(_encode(whole), secret, b"partition")
+    key = _digest(partition + text.encode(errors="surrogatepass"), secret, b"key")
+    return Identity(scope, partition, key, text)
+
+
+def normalise(text: str) -> str:
+    """The same text however a client ends its lines and pads it. Nothing inside a line is touched."""
+    return text.replace("\r\n", "\n").strip()
+
+
+def _digest(content: bytes, secret: bytes, purpose: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16, key=secret[:64], person=purpose).digest()

@@ -1,0 +1,158 @@
+"""The owner's rules: which requests may be answered from cache, how, and by whom. See docs/policy.md."""
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from enum import StrEnum
+from fnmatch import translate
+from functools import cached_property
+from typing import Annotated
+
+import msgspec
+
+from edgecache.core.entry import Scope, Source
+from edgecache.core.tags import MAX_KEY_BYTES
+from edgecache.core.units import Duration, Size, read_table
+from edgecache.errors import InvalidPolicy
+
+
+class Mode(StrEnum):
+    """How a route uses the cache."""
+
+    OFF = "off"
+    EXACT = "exact"
+    SEMANTIC = "semantic"
+
+
+class Tier(StrEnum):
+    """Who is asked when the cache has no answer."""
+
+    LOCAL = "local"
+    UPSTREAM = "upstream"
+
+
+Patterns = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknown_fields=True):
+    """One rule. `path`, `models` and `scopes` choose it: shell patterns, `*` is anything.
+
+    `ttl` is how long an answer is served, in seconds; `tags` are surrogate keys of every answer; `request_tags` lets
+    a request's `Surrogate-Key` add some. `tiers` are asked in order. `sources` are whose stored answers may be served;
+    by default those of the route's tiers, and what was pushed. `finish` lets a fill go on that nobody waits for
+    any more. `provider_cache_control` obeys a provider's `Cache-Control`. Answers over `max_answer` are not stored.
+    """
+
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    path: str = "/v1/chat/completions"
+    models: Patterns = ("*",)
+    scopes: Patterns = ("*",)
+    mode: Mode = Mode.EXACT
+    threshold: Annotated[float, msgspec.Meta(ge=0.5, le=1)] = 0.95
+    ttl: Duration = Duration(3_600)
+    tags: tuple[str, ...] = ()
+    request_tags: bool = False
+    tiers: Annotated[tuple[Tier, ...], msgspec.Meta(min_length=1)] = (Tier.UPSTREAM,)
+    upstreams: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
+    finish: bool = False
+    provider_cache_control: bool = False
+    max_answer: Size = Size(4 << 20)
+
+    def matches(self, path: str, model: str, scope: Scope) -> bool:
+        return bool(self._path.match(path) and self._models.match(model) and self._scopes.match(scope))
+
+    def serves(self, source: Source) -> bool:
+        """Whether a stored answer of this source may be served here."""
+        return source in (self.sources or self._own_sources)
+
+    @cached_property
+    def _own_sources(self) -> frozenset[Source]:
+        """A small model's answer must not hide the large one's, so a route without the local tier refuses it."""
+        return frozenset({Source.PUSHED, *(Source(tier.value) for tier in self.tiers)})
+
+    @cached_property
+    def _path(self) -> re.Pattern[str]:
+        return _pattern((self.path,))
+
+    @cached_property
+    def _models(self) -> re.Pattern[str]:
+        return _pattern(self.models)
+
+    @cached_property
+    def _scopes(self) -> re.Pattern[str]:
+        return _pattern(self.scopes)
+
+
+def _pattern(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(translate(pattern) for pattern in patterns))
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """All rules in force. The first route that matches decides; `digest` names this set of rules."""
+
+    routes: tuple[Route, ...]
+    digest: str
+
+    def choose(self, path: str, model: str, scope: Scope) -> Route | None:
+        """None for a path no rule names: it is passed through."""
+        return next((route for route in self.routes if route.matches(path, model, scope)), None)
+
+    def names_path(self, path: str) -> bool:
+        return any(route._path.match(path) for route in self.routes)
+
+
+def parse_policy(files: Mapping[str, bytes], upstreams: tuple[str, ...] | None = None) -> Policy:
+    """Rules from TOML files, in order of the files' names. `upstreams` are the configured ones, where known.
+
+    Raises:
+        InvalidPolicy: with every problem, each as `file: key: what is wrong`.
+    """
+    problems: list[str] = []
+    routes: list[Route] = []
+    for name in sorted(files):
+        routes += _routes(name, files[name], problems)
+    _check_names(routes, upstreams, problems)
+    if problems:
+        raise InvalidPolicy(problems)
+    digest = hashlib.sha256(b"\0".join(name.encode() + b"\0" + files[name] for name in sorted(files))).hexdigest()
+    return Policy(tuple(routes), digest[:16])
+
+
+def _routes(name: str, content: bytes, problems: list[str]) -> list[Route]:
+    try:
+        table = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        problems.append(f"{name}: not TOML: {error}")
+        return []
+    problems.extend(f"{name}: {key}: unknown key, rules are written as [[route]]" for key in table if key != "route")
+    tables = table.get("route", [])
+    if not isinstance(tables, list):
+        problems.append(f"{name}: route: write [[route]], with two brackets")
+        return []
+    read = [_route(item, f"{name}: route[{number}]", problems) for number, item in enumerate(tables, 1)]
+    return [route for route in read if route is not None]
+
+
+def _route(table: object, where: str, problems: list[str]) -> Route | None:
+    route = read_table(table, Route, where, problems)
+    if route is None:
+        return None
+    found = [
+        f"{where}.tags: `{tag[:40]}` is not one surrogate key (no spaces or commas, at most {MAX_KEY_BYTES} bytes)"
+        for tag in route.tags
+        if not tag or re.search(r"[\s,]", tag) or len(tag.encode()) > MAX_KEY_BYTES
+    ]
+    if not route.path.startswith("/"):
+        found.append(f"{where}.path: `{route.path}` must begin with /")
+    problems.extend(found)
+    return None if found else route
+
+
+def _check_names(routes: list[Route], upstreams: tuple[str, ...] | None, problems: list[str]) -> None:
+    names = [route.name for route in routes]
+    problems.extend(f"route `{name}`: named twice" for name in sorted({n for n in names if names.count(n) > 1}))
+    for route in routes:
+        unknown = [name for name in route.upstreams if upstreams is not None and name not in upstreams]
+        problems.extend(f"route `{route.name}`: upstreams: there is no upstream `{name}`" for name in unknown)

@@ -1,0 +1,182 @@
+"""OpenAI `POST /v1/chat/completions`: reading the request. Source: the OpenAI API description, schema
+`CreateChatCompletionRequest`.
+"""
+
+import json
+import re
+from typing import Any
+
+import msgspec
+
+from edgecache.core.canonical import Question
+from edgecache.errors import BadRequest
+
+DIALECT = "openai.chat"
+
+IGNORED = frozenset({"stream", "stream_options", "user", "metadata", "safety_identifier", "service_tier", "store"})
+"""Fields that do not change what a right answer is. A closed list: any other field is identity."""
+IGNORED_PREFIX = "prompt_cache_"
+
+_NEUTRAL = {"max_completion_tokens": "max_tokens"}
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_TEXT_GOES_HERE = {"type": "text"}
+
+
+class ChatRequest(msgspec.Struct, frozen=True):
+    """One request: `body` as it came, `fields` as they were read, and what they ask. `stream` and `include_usage`
+    are about the response being sent, not about the answer.
+    """
+
+    body: bytes
+    fields: Any
+    question: Question
+    stream: bool
+    include_usage: bool
+
+    @property
+    def model(self) -> str:
+        return self.question.model
+
+
+def read_chat(body: bytes) -> ChatRequest:
+    """Read a request. What only a provider can judge is not refused, but marked as not to be cached.
+
+    Raises:
+        BadRequest: not JSON at all; the message says what to change.
+    """
+    fields, problem = decode(body)
+    if not isinstance(fields, dict):
+        question = _uncacheable("", "the body is not an object")
+        return ChatRequest(body, fields, question, False, False)
+    options = fields.get("stream_options")
+    include_usage = isinstance(options, dict) and options.get("include_usage") is True
+    return ChatRequest(body, fields, _question(fields, problem), fields.get("stream") is True, include_usage)
+
+
+def decode(body: bytes) -> tuple[Any, str | None]:
+    """The document, and why it must not be cached although it can be read.
+
+    Raises:
+        BadRequest: malformed, not UTF-8, nested too deep.
+    """
+    try:
+        value = msgspec.json.decode(body)
+        return value, _repeated_key(body)
+    except msgspec.ValidationError:  # well-formed, but with a number that no double holds
+        return json.loads(body), "a number is out of range"
+    except RecursionError:
+        raise BadRequest("The JSON body is nested too deeply: at most about 1,000 levels are read.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(_what_to_change(body, error)) from None
+
+
+def _what_to_change(body: bytes, error: Exception) -> str:
+    if not body.strip():
+        return "The request body is empty: send a JSON object with `model` and `messages`."
+    if isinstance(error, UnicodeDecodeError):
+        return f"The request body is not UTF-8 (byte {error.start} of a string): encode the JSON as UTF-8."
+    if _ESCAPED_SURROGATE.search(body):
+        return "The JSON body holds a lone surrogate (\\ud800 to \\udfff): send the character whole, or leave it out."
+    return f"The request body could not be parsed as JSON: {error}."
+
+
+class _Repeated(Exception):
+    """A key stands twice in one object."""
+
+
+def _repeated_key(body: bytes) -> str | None:
+    """Parsers differ in which of two values counts, so such a request is never cached."""
+    try:
+        json.loads(body, object_pairs_hook=_refuse_repeated)
+    except _Repeated as found:
+        return f"the key {found} stands twice"
+    return None
+
+
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Repeated(next(repr(name[:40]) for name in names if names.count(name) > 1))
+    return found
+
+
+def _uncacheable(model: str, why: str) -> Question:
+    return Question(operation="chat", model=model, fields={}, text="", uncacheable=why)
+
+
+def _question(fields: dict[str, Any], problem: str | None) -> Question:
+    model = fields.get("model")
+    if not isinstance(model, str):
+        return _uncacheable("", "`model` is missing")
+    why = problem or _why_uncacheable(fields)
+    if why:
+        return _uncacheable(model, why)
+    messages, text, exact_only = _take_text_out(fields["messages"])
+    identity = {name: value for name, value in fields.items() if not _is_ignored(name)}
+    return Question(
+        operation="chat",
+        model=model,
+        fields={**_neutral(identity), "messages": messages},
+        text=text,
+        exact_only=exact_only or _why_exact_only(fields["messages"]),
+    )
+
+
+def _is_ignored(name: str) -> bool:
+    return name in IGNORED or name == "model" or name.startswith(IGNORED_PREFIX)
+
+
+def _neutral(fields: dict[str, Any]) -> dict[str, Any]:
+    """Several names of one thing become one, unless a request uses two of them."""
+    named = {_NEUTRAL.get(name, name): value for name, value in fields.items()}
+    return named if len(named) == len(fields) else fields
+
+
+def _why_uncacheable(fields: dict[str, Any]) -> str | None:
+    messages = fields.get("messages")
+    if not isinstance(messages, list) or not messages or not all(isinstance(item, dict) for item in messages):
+        return "`messages` is not a list of messages"
+    if not isinstance(fields.get("stream", False), bool | None):
+        return "`stream` is not a boolean"
+    modalities = fields.get("modalities")
+    if fields.get("audio") or (isinstance(modalities, list) and "audio" in modalities):
+        return "audio output is not reused"
+    return None
+
+
+def _take_text_out(messages: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str, str | None]:
+    """The messages without the last user text, that text, and why there is none to be fuzzy about."""
+    last = messages[-1]
+    content = last.get("content")
+    if last.get("role") != "user":
+        return messages, "", "the last message is not the user's"
+    if isinstance(content, str):
+        return [*messages[:-1], {**last, "content": [_TEXT_GOES_HERE]}], content, None
+    if not isinstance(content, list):
+        return messages, "", "the last message has no text"
+    texts = [number for number, part in enumerate(content) if _is_plain_text(part)]
+    if len(texts) != 1:
+        return messages, "", "the last message has no text, or several"
+    parts = [_TEXT_GOES_HERE if number == texts[0] else part for number, part in enumerate(content)]
+    return [*messages[:-1], {**last, "content": parts}], content[texts[0]]["text"], None
+
+
+def _is_plain_text(part: Any) -> bool:
+    return isinstance(part, dict) and part.keys() == {"type", "text"} and isinstance(part["text"], str)
+
+
+def _why_exact_only(messages: list[dict[str, Any]]) -> str | None:
+    for message in messages:
+        if message.get("role") in ("tool", "function") or message.get("tool_calls") or message.get("function_call"):
+            return "the history holds tool results"
+    return None
+
+
+def with_usage(body: bytes) -> bytes:
+    """The same request asking for usage at the end of the stream; every other value keeps its bytes."""
+    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    asked = fields.get("stream_options")
+    options = msgspec.json.decode(asked) if asked is not None else None
+    options = {**options, "include_usage": True} if isinstance(options, dict) else {"include_usage": True}
+    return msgspec.json.encode({**fields, "stream_options": options})
