@@ -101,6 +101,9 @@ class Log(Room, Protocol):
     def follow(self, after: int) -> AsyncIterator[Sequence[Logged]]:
         """Records that follow `after` as anyone appends them, for ever; never an empty batch."""
 
+    async def trim(self, through: int) -> None:
+        """Forget records up to sequence `through`; sequences go on as before."""
+
 
 class Registry(Protocol):
     """Small settled facts shared by all nodes: tokens, the secret."""

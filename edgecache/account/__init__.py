@@ -1,0 +1,1 @@
+"""Who calls: callers, their scopes, and the tokens we give out."""

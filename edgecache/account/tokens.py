@@ -1,0 +1,101 @@
+"""Tokens we give out: kept hashed, named, and revocable."""
+
+import hashlib
+from collections.abc import Callable
+from enum import StrEnum
+
+import msgspec
+
+from edgecache.core.ports import Registry
+from edgecache.errors import BadRequest, NotFound
+
+PREFIX = "edgecache-"
+_KIND = "token"
+
+
+class Grant(StrEnum):
+    """What a token may do. `admin` may do everything."""
+
+    TRAFFIC = "traffic"
+    PURGE = "purge"
+    ADMIN = "admin"
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A token's facts; `digest` is SHA-256 of the secret in hexadecimal (256 random bits need no salt). `created` is
+    Unix time in seconds.
+    """
+
+    name: str
+    scope: str
+    grants: tuple[Grant, ...]
+    digest: str
+    created: float
+
+    def may(self, grant: Grant) -> bool:
+        return grant in self.grants or Grant.ADMIN in self.grants
+
+
+class Tokens:
+    """All tokens in memory, by digest. `generation` changes whenever the set of them does."""
+
+    def __init__(self, registry: Registry, *, clock: Callable[[], float], random: Callable[[int], str]) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._random = random
+        self._by_digest: dict[str, Token] = {}
+        self._local: dict[str, Token] = {}
+        self.generation = 0
+
+    async def open(self) -> None:
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """What other nodes changed."""
+        values = await self._registry.values(_KIND)
+        found = [msgspec.json.decode(value, type=Token) for value in values.values()]
+        self._replace({**self._local, **{token.digest: token for token in found}})
+
+    def _replace(self, tokens: dict[str, Token]) -> None:
+        if tokens != self._by_digest:
+            self._by_digest = tokens
+            self.generation += 1
+
+    def admit_admin(self, secret: str) -> None:
+        """The token of this node's own admin file."""
+        token = Token("admin", "admin", (Grant.ADMIN,), _digest(secret), self._clock())
+        self._local = {token.digest: token}
+        self._replace({**self._by_digest, **self._local})
+
+    def find(self, secret: str) -> Token | None:
+        """Constant time in the secret: what is compared is its digest."""
+        return self._by_digest.get(_digest(secret))
+
+    def all(self) -> list[Token]:
+        return sorted(self._by_digest.values(), key=lambda token: token.name)
+
+    async def create(self, name: str, scope: str, grants: tuple[Grant, ...]) -> str:
+        """The new token's secret, told once."""
+        if not name or not name.isprintable() or len(name) > 100:
+            raise BadRequest("A token's name has 1 to 100 printable characters.")
+        if any(token.name == name for token in self._by_digest.values()):
+            raise BadRequest(f"There is a token named {name!r}: revoke it first, or choose another name.")
+        secret = PREFIX + self._random(32)
+        token = Token(name, scope, grants, _digest(secret), self._clock())
+        await self._registry.set(_KIND, name, msgspec.json.encode(token))
+        self._replace({**self._by_digest, token.digest: token})
+        return secret
+
+    async def revoke(self, name: str) -> None:
+        """In force here when it returns."""
+        if not await self._registry.remove(_KIND, name):
+            raise NotFound(f"There is no token named {name!r}.")
+        kept = {digest: token for digest, token in self._by_digest.items() if token.name != name}
+        self._replace({**kept, **self._local})
+
+    def __repr__(self) -> str:
+        return f"<Tokens {len(self._by_digest)} generation={self.generation}>"
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()

@@ -1,0 +1,53 @@
+"""What an owner can ask to be purged, as tags, with every reason why it cannot be."""
+
+from collections.abc import Sequence
+from urllib.parse import unquote, urlsplit
+
+from edgecache.core.entry import Scope
+from edgecache.core.tags import EVERYTHING, MAX_KEY_BYTES, MAX_KEYS_PER_PURGE, Kind, Tag, fits, keys
+from edgecache.errors import BadRequest
+
+
+def by_keys(values: Sequence[str]) -> tuple[Tag, ...]:
+    """1 to 256 surrogate keys of 1 to 1,024 bytes each."""
+    if not values:
+        raise BadRequest("No surrogate keys given: name 1 to 256 of them.")
+    if len(values) > MAX_KEYS_PER_PURGE:
+        raise BadRequest(f"{len(values)} surrogate keys given, at most {MAX_KEYS_PER_PURGE} go into one purge.")
+    for value in values:
+        if not fits(value):
+            length = len(value.encode(errors="surrogatepass"))
+            raise BadRequest(f"A surrogate key has 1 to {MAX_KEY_BYTES} bytes, this one {length}: {value[:40]!r}")
+    return keys(values)
+
+
+def by_id(value: str) -> tuple[Tag, ...]:
+    """One entry, by the id that its answers carry."""
+    if len(value) != 32 or value.strip("0123456789abcdef"):
+        raise BadRequest(f"An entry's id is 32 hexadecimal digits, as in X-Edgecache-Id; this is not: {value[:40]!r}")
+    return (Tag(Kind.ID, value),)
+
+
+def by_url(target: str) -> tuple[Tag, ...]:
+    """Every answer of a path. `target` is a path, or host and path as Fastly's clients send it (quoted), or a URL."""
+    plain = unquote(target)
+    path = urlsplit(plain).path if "://" in plain else plain
+    if not path.startswith("/"):
+        path = "/" + path.partition("/")[2]
+    return (Tag(Kind.URL, path.split("?")[0]),)
+
+
+def everything() -> tuple[Tag, ...]:
+    return (EVERYTHING,)
+
+
+def intrinsic(*, key: bytes, scope: Scope, route: str, model: str, path: str) -> tuple[Tag, ...]:
+    """The tags every entry carries, by our own knowledge of it."""
+    return (
+        EVERYTHING,
+        Tag(Kind.ID, key.hex()),
+        Tag(Kind.SCOPE, scope),
+        Tag(Kind.ROUTE, route),
+        Tag(Kind.MODEL, model),
+        Tag(Kind.URL, path),
+    )

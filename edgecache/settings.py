@@ -1,0 +1,224 @@
+"""Settings: `edgecache.toml`, then `EDGECACHE_*`, read once and frozen. All problems are reported at once."""
+
+import ipaddress
+import os
+import socket
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+import platformdirs
+
+from edgecache.core.units import Duration, Size, read_table
+from edgecache.errors import InvalidSettings
+
+FILE = "edgecache.toml"
+PREFIX = "EDGECACHE_"
+NOT_SETTINGS = ("EDGECACHE_DATA", "EDGECACHE_MODELS", "EDGECACHE_MODEL_WHEELS", "EDGECACHE_CONFIG", "EDGECACHE_TOKEN")
+"""Variables of this name space that others read: tests, the model cache, the command line."""
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Listen(msgspec.Struct, frozen=True, kw_only=True):
+    """Addresses as host:port; port 0 takes a free one. Certificate and key (PEM files) turn TLS on, on both."""
+
+    traffic: str = "127.0.0.1:8080"
+    admin: str = "127.0.0.1:8081"
+    tls_certificate: str = ""
+    tls_key: str = ""
+
+
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`url` empty: the embedded store in the data folder; else `redis://`, `rediss://`, or a Cluster's."""
+
+    url: str = ""
+    prefix: str = "edgecache"
+
+
+class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """One provider. `key` replaces the callers' credential, who then need a token of ours. Lower `order` is asked
+    first, `weight` divides the traffic within one order. The four timers are in seconds.
+    """
+
+    name: str
+    url: str
+    key: str = ""
+    order: int = 0
+    weight: Positive = 1
+    connect: Duration = Duration(10)
+    first_byte: Duration = Duration(300)
+    between_chunks: Duration = Duration(120)
+    total: Duration = Duration(1_800)
+    ca_file: str = ""
+
+
+class LocalSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The model on this node: a built-in name, a GGUF file or folder, or `hf:owner/name`; empty for none."""
+
+    model: str = "smollm2-135m-instruct"
+    rows: Positive = 8
+    context: Positive = 2_048
+    queue: Positive = 32
+    threads: Positive = 2
+
+
+class EmbeddingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`model` names one for the backend `sentence-transformers`; the built-in backend has its own."""
+
+    backend: Literal["built-in", "sentence-transformers"] = "built-in"
+    model: str = ""
+    threads: Positive = 1
+
+
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`body` is the largest request that is read whole; `memory` what answers held in memory may cost."""
+
+    body: Size = Size(64 << 20)
+    memory: Size = Size(256 << 20)
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    format: Literal["human", "json"] = "human"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything an operator can set. `node` names this one in `X-Served-By`; `drain` is how long SIGTERM waits for
+    streams; `anonymous_scope` admits callers without a credential (on loopback they are `local`); `secret` keys all
+    digests, and where empty one is made and kept in the store.
+    """
+
+    node: str = ""
+    data_folder: str = ""
+    policies: str = "policies"
+    anonymous_scope: str = ""
+    secret: str = ""
+    drain: Duration = Duration(30)
+    listen: Listen = Listen()
+    store: StoreSettings = StoreSettings()
+    local: LocalSettings = LocalSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    limits: LimitSettings = LimitSettings()
+    log: LogSettings = LogSettings()
+    upstream: tuple[UpstreamSettings, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.data_folder or platformdirs.user_data_dir("edgecache"))
+
+    @property
+    def node_name(self) -> str:
+        return self.node or socket.gethostname()
+
+
+def address(text: str) -> tuple[str, int]:
+    """`host:port`, `[::1]:port`; raises ValueError."""
+    parts = urlsplit(f"//{text}")
+    if parts.hostname is None or parts.port is None:
+        raise ValueError(f"expected host:port, got {text!r}")
+    return parts.hostname, parts.port
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Raises InvalidSettings with every problem, each with its key."""
+    environment = os.environ if environment is None else environment
+    problems: list[str] = []
+    table = _file(path, problems)
+    _shorthand(table, environment)
+    _overlay(table, environment, problems)
+    upstreams = table.pop("upstream", [])
+    settings = read_table(table, Settings, "settings", problems)
+    targets = _upstreams(upstreams, problems)
+    if settings is not None:
+        _check(settings, problems)
+    if problems or settings is None:
+        raise InvalidSettings([problem.removeprefix("settings.") for problem in problems])
+    return msgspec.structs.replace(settings, upstream=targets)
+
+
+def _file(path: Path | None, problems: list[str]) -> dict[str, Any]:
+    chosen = path or Path(FILE)
+    if path is None and not chosen.exists():
+        return {}
+    try:
+        return tomllib.loads(chosen.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        problems.append(f"{chosen}: {error}")
+        return {}
+
+
+def _shorthand(table: dict[str, Any], environment: Mapping[str, str]) -> None:
+    """One provider in one line: `upstream = "https://..."`, or EDGECACHE_UPSTREAM with or without a key."""
+    url = environment.get("EDGECACHE_UPSTREAM", table.get("upstream"))
+    if isinstance(url, str):
+        table["upstream"] = [{"name": "upstream", "url": url, "key": environment.get("EDGECACHE_UPSTREAM_KEY", "")}]
+
+
+def _overlay(table: dict[str, Any], environment: Mapping[str, str], problems: list[str]) -> None:
+    """EDGECACHE_NODE, EDGECACHE_LISTEN_TRAFFIC, ...: the path of a key, joined by `_`."""
+    places = _variables()
+    for name in sorted(environment):
+        if not name.startswith(PREFIX) or name in NOT_SETTINGS or name.startswith("EDGECACHE_UPSTREAM"):
+            continue
+        if name not in places:
+            problems.append(f"{name}: no setting has this variable")
+            continue
+        section, key, numeric = places[name]
+        value = environment[name]
+        target = table.setdefault(section, {}) if section else table
+        target[key] = int(value) if numeric and value.isdigit() else value
+
+
+def _variables() -> dict[str, tuple[str, str, bool]]:
+    found = {}
+    for field in msgspec.structs.fields(Settings):
+        kind = field.type
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            for inner in msgspec.structs.fields(kind):
+                name = f"{PREFIX}{field.name}_{inner.name}".upper()
+                found[name] = (field.name, inner.name, inner.type == Positive)
+        elif field.name != "upstream":
+            found[f"{PREFIX}{field.name}".upper()] = ("", field.name, False)
+    return found
+
+
+def _upstreams(tables: Any, problems: list[str]) -> tuple[UpstreamSettings, ...]:
+    if not isinstance(tables, list):
+        problems.append("upstream: write [[upstream]], or one URL")
+        return ()
+    read = [read_table(item, UpstreamSettings, f"upstream[{n}]", problems) for n, item in enumerate(tables, 1)]
+    targets = tuple(target for target in read if target is not None)
+    names = [target.name for target in targets]
+    problems.extend(f"upstream: `{name}` stands twice" for name in sorted({n for n in names if names.count(n) > 1}))
+    for target in targets:
+        parts = urlsplit(target.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            problems.append(f"upstream `{target.name}`.url: expected http(s)://host, got {target.url!r}")
+    return targets
+
+
+def _check(settings: Settings, problems: list[str]) -> None:
+    for key in ("traffic", "admin"):
+        try:
+            address(getattr(settings.listen, key))
+        except ValueError as error:
+            problems.append(f"listen.{key}: {error}")
+    if bool(settings.listen.tls_certificate) != bool(settings.listen.tls_key):
+        problems.append("listen: tls_certificate and tls_key are given together, or neither")
+    for key in ("tls_certificate", "tls_key"):
+        path = getattr(settings.listen, key)
+        if path and not Path(path).is_file():
+            problems.append(f"listen.{key}: there is no file {path}")
+    if settings.secret and len(settings.secret) < 16:
+        problems.append("secret: at least 16 characters")
