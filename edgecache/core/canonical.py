@@ -31,8 +31,8 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """A request as its dialect's codec read it.
 
-    `fields` is all that is identity, under neutral names, with `text` taken out. `text` is the last user text,
-    empty where there is none to be fuzzy about. `model` is the one asked for.
+    `fields` is all that is identity, under neutral names, with a mark that no document can hold where `text` was taken
+    out. `text` is the last user text, empty where there is none to be fuzzy about. `model` is the one asked for.
     `exact_only` and `uncacheable` say why, where it is so.
     """
 
@@ -55,11 +55,11 @@ class Identity(msgspec.Struct, frozen=True):
 
 def identify(question: Question, scope: Scope, headers: Mapping[str, str], query: str, *, secret: bytes) -> Identity:
     """The identity of a question asked by `scope`. `headers` are looked up by lower-case name."""
-    counted = {name: headers[name] for name in IDENTITY_HEADERS if name in headers}
+    counted = {name: _bytes(headers[name]) for name in IDENTITY_HEADERS if name in headers}
     text = normalise(question.text)
-    whole = (RULES, scope, question.operation, question.model, question.fields, counted, query)
+    whole = (RULES, scope, question.operation, question.model, question.fields, counted, _bytes(query))
     partition = _digest(_encode(whole), secret, b"partition")
-    key = _digest(partition + text.encode(errors="surrogatepass"), secret, b"key")
+    key = _digest(partition + _bytes(text), secret, b"key")
     return Identity(scope, partition, key, text)
 
 
@@ -68,5 +68,12 @@ def normalise(text: str) -> str:
     return text.replace("\r\n", "\n").strip()
 
 
+def _bytes(text: str) -> bytes:
+    """Also of what was not UTF-8 in a request's head: HTTP libraries hand that over as lone surrogates."""
+    return text.encode(errors="surrogatepass")
+
+
 def _digest(content: bytes, secret: bytes, purpose: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=16, key=secret[:64], person=purpose).digest()
+    """BLAKE2b takes keys of up to 64 bytes; a longer secret is hashed first, as HMAC does (RFC 2104 section 2)."""
+    key = secret if len(secret) <= 64 else hashlib.blake2b(secret).digest()
+    return hashlib.blake2b(content, digest_size=16, key=key, person=purpose).digest()

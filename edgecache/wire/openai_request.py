@@ -4,6 +4,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -18,8 +19,15 @@ IGNORED = frozenset({"stream", "stream_options", "user", "metadata", "safety_ide
 IGNORED_PREFIX = "prompt_cache_"
 
 _NEUTRAL = {"max_completion_tokens": "max_tokens"}
-_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_TEXT_GOES_HERE = {"type": "text"}
+_LONE_SURROGATE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
+_TEXT_GOES_HERE = {"type": "text", "text": msgspec.Raw(b"<text>")}
+"""Not JSON, so that no request can hold it: its place and its absence are identity."""
+
+MAX_DEPTH = 256
+"""Levels of nesting that are read. Fewer than the interpreter's stack allows wherever it stands, so that what was read
+once can also be encoded."""
+_CONTAINERS = (dict, list)
+_wide = msgspec.json.Decoder(float_hook=float)
 
 
 class ChatRequest(msgspec.Struct, frozen=True):
@@ -57,25 +65,52 @@ def decode(body: bytes) -> tuple[Any, str | None]:
     """The document, and why it must not be cached although it can be read.
 
     Raises:
-        BadRequest: malformed, not UTF-8, nested too deep.
+        BadRequest: malformed, not UTF-8, nested deeper than `MAX_DEPTH`, an integer of thousands of digits.
     """
     try:
-        value = msgspec.json.decode(body)
-        return value, _repeated_key(body)
-    except msgspec.ValidationError:  # well-formed, but with a number that no double holds
-        return json.loads(body), "a number is out of range"
-    except RecursionError:
-        raise BadRequest("The JSON body is nested too deeply: at most about 1,000 levels are read.") from None
+        value, problem = _decode(body)
+        if not _is_deep(body, value):
+            return value, problem or _repeated_key(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(_what_to_change(body, error)) from None
+    except RecursionError:
+        pass
+    raise BadRequest(f"The JSON body is nested too deeply: at most {MAX_DEPTH} levels are read.")
+
+
+def _decode(body: bytes) -> tuple[Any, str | None]:
+    try:
+        return msgspec.json.decode(body), None
+    except msgspec.ValidationError:  # a number that neither a double nor 4,300 digits hold; the rest is still unread
+        return _wide.decode(body), "a number is out of range"
+
+
+def _is_deep(body: bytes, value: Any) -> bool:
+    """Level by level, and only where there are brackets enough."""
+    if body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
+        return False
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for item in level for child in _children(item) if isinstance(child, _CONTAINERS)]
+        if not level:
+            return False
+    return True
+
+
+def _children(item: Any) -> Iterable[Any]:
+    return item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
 
 
 def _what_to_change(body: bytes, error: Exception) -> str:
     if not body.strip():
         return "The request body is empty: send a JSON object with `model` and `messages`."
-    if isinstance(error, UnicodeDecodeError):
-        return f"The request body is not UTF-8 (byte {error.start} of a string): encode the JSON as UTF-8."
-    if _ESCAPED_SURROGATE.search(body):
+    if body.startswith(b"\xef\xbb\xbf"):
+        return "The request body begins with a byte order mark: send the JSON without it."
+    if isinstance(error, UnicodeDecodeError) or body.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in body[:4]:
+        return "The request body is not UTF-8: encode the JSON as UTF-8."
+    if isinstance(error, msgspec.ValidationError):
+        return "The JSON body holds an integer of more than 4,300 digits: send fewer digits, or a string."
+    if "surrogate" in str(error) or _LONE_SURROGATE.search(body):
         return "The JSON body holds a lone surrogate (\\ud800 to \\udfff): send the character whole, or leave it out."
     return f"The request body could not be parsed as JSON: {error}."
 
@@ -174,9 +209,13 @@ def _why_exact_only(messages: list[dict[str, Any]]) -> str | None:
 
 
 def with_usage(body: bytes) -> bytes:
-    """The same request asking for usage at the end of the stream; every other value keeps its bytes."""
+    """The same request asking for usage at the end of the stream; every other value keeps its bytes. A wrong type is
+    left for the provider to refuse.
+    """
     fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    asked = fields.get("stream_options")
-    options = msgspec.json.decode(asked) if asked is not None else None
-    options = {**options, "include_usage": True} if isinstance(options, dict) else {"include_usage": True}
-    return msgspec.json.encode({**fields, "stream_options": options})
+    try:
+        options = msgspec.json.decode(fields.get("stream_options", b"{}"), type=dict[str, msgspec.Raw] | None) or {}
+        msgspec.json.decode(options.get("include_usage", b"null"), type=bool | None)
+    except msgspec.ValidationError:
+        return body
+    return msgspec.json.encode({**fields, "stream_options": {**options, "include_usage": True}})
