@@ -1,0 +1,176 @@
+"""One target, its connections, and one attempt to get an answer from it."""
+
+import io
+import ssl
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Final
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from edgecache.core.ports import Call
+from edgecache.errors import BadRequest, RequestError
+from edgecache.upstream import failures, headers
+from edgecache.upstream.deadline import Deadline
+from edgecache.upstream.environment import Proxy
+from edgecache.upstream.reply import Reply
+from edgecache.upstream.tally import Tally
+from edgecache.upstream.target import NOT_IN_A_URL, Target
+
+HEAD_LIMIT: Final = 65_536
+"""Bytes of one header field, or of the status line, that a provider may send."""
+
+LARGE_BODY: Final = 2**20
+"""Above this, aiohttp wants a file, which it writes piece by piece."""
+
+NOT_ADDED: Final = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """An attempt without an answer. `reached` is false where the provider cannot have seen anything of the request."""
+
+    error: RequestError
+    reached: bool
+
+
+class Client:
+    """`open` makes the pool of connections, `close` drops it with all that is under way."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.tally = Tally()
+        self._session: aiohttp.ClientSession | None = None
+        self._proxy: Proxy | None = None
+
+    def __repr__(self) -> str:
+        return f"<Client of {self.target.name}: {self.tally.open} open>"
+
+    def open(self, context: ssl.SSLContext | None, proxy: Proxy | None) -> None:
+        """`context` is for https targets. aiohttp's own timers, cookies, decoding and environment are off."""
+        limit, keepalive = self.target.connections, self.target.keepalive
+        self._proxy = proxy
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=limit, keepalive_timeout=keepalive, ssl=context or True),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
+            auto_decompress=False,
+            skip_auto_headers=NOT_ADDED,
+            trace_configs=[_tracing()],
+            max_line_size=HEAD_LIMIT,
+            max_field_size=HEAD_LIMIT,
+        )
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def attempt(self, call: Call) -> Reply | Failure:
+        """Ask once.
+
+        Raises:
+            BadRequest: the request cannot be sent at all.
+            whatever a streamed request body raises
+        """
+        self.tally.requests += 1
+        self.tally.open += 1
+        outcome: Reply | Failure | None = None
+        try:
+            outcome = await self._exchange(call)
+        finally:
+            self.tally.open -= not isinstance(outcome, Reply)
+            self.tally.failures += isinstance(outcome, Failure)
+        return outcome
+
+    async def _exchange(self, call: Call) -> Reply | Failure:
+        deadline = Deadline(self.target, streams=not isinstance(call.body, bytes))
+        upload = _Upload(call.body, deadline)
+        url, fields = self._url(call), self._fields(call)
+        try:
+            async with deadline.head():
+                response = await self._request(call.method, url, fields, upload, deadline)
+        except TimeoutError:
+            return Failure(deadline.error(), deadline.reached)
+        except (aiohttp.ClientError, OSError) as caught:
+            if upload.error is not None:
+                raise upload.error from None
+            return Failure(failures.before_head(caught, self.target), deadline.reached)
+        finally:
+            deadline.settle()
+        return Reply(self.target, response, deadline, self.tally)
+
+    async def _request(
+        self, method: str, url: URL, fields: list[tuple[str, str]], upload: "_Upload", deadline: Deadline
+    ) -> aiohttp.ClientResponse:
+        if self._session is None:
+            raise RuntimeError(f"upstream {self.target.name}: open it first")
+        return await self._session.request(
+            method,
+            url,
+            headers=fields,
+            data=upload.payload(),
+            proxy=self._proxy.url if self._proxy else None,
+            proxy_headers=self._proxy.headers if self._proxy else None,
+            allow_redirects=False,
+            trace_request_ctx=deadline,
+        )
+
+    def _url(self, call: Call) -> URL:
+        """Nothing is encoded or decoded: the provider gets the request target that came."""
+        if NOT_IN_A_URL.search(call.path) or NOT_IN_A_URL.search(call.query):
+            raise BadRequest("the URL holds control characters, blanks or bytes that are not UTF-8")
+        base = URL(self.target.base_url, encoded=True)
+        path = self.target.path_for(call.path)
+        return URL.build(
+            scheme=base.scheme, authority=base.raw_authority, path=path, query_string=call.query, encoded=True
+        )
+
+    def _fields(self, call: Call) -> list[tuple[str, str]]:
+        fields = headers.outgoing(call.headers, self.target)
+        length = None if isinstance(call.body, bytes) else headers.declared_length(call.headers)
+        if length is not None:
+            fields.append(("Content-Length", length))
+        if self._proxy and self.target.base_url.startswith("http:"):
+            fields += self._proxy.headers  # no tunnel: the proxy reads the request itself
+        return fields
+
+
+class _Upload:
+    """A request's body on its way. Tells the deadline when a streamed one has ended, and keeps the caller's error."""
+
+    def __init__(self, body: bytes | AsyncIterator[bytes], deadline: Deadline) -> None:
+        self.error: Exception | None = None
+        self._body = body
+        self._deadline = deadline
+
+    def payload(self) -> bytes | io.BytesIO | AsyncIterator[bytes] | None:
+        """What aiohttp takes: it adds the length of bytes, and sends an iterator chunked if no length is given."""
+        if not isinstance(self._body, bytes):
+            return self._stream(self._body)
+        if len(self._body) > LARGE_BODY:
+            return io.BytesIO(self._body)
+        return self._body or None
+
+    async def _stream(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in body:
+                yield chunk
+        except Exception as error:
+            self.error = error
+            raise
+        self._deadline.uploaded()
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    """Tells a request's deadline when there is a connection, new or kept."""
+    tracing = aiohttp.TraceConfig()
+    tracing.on_connection_create_end.append(_connected)
+    tracing.on_connection_reuseconn.append(_connected)
+    return tracing
+
+
+async def _connected(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:  # noqa: ARG001
+    deadline: Deadline = context.trace_request_ctx
+    deadline.connected()

@@ -1,0 +1,93 @@
+"""An upstream's answer: its head, and its body as it arrives."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+
+from edgecache.errors import EdgecacheError
+from edgecache.upstream import failures, headers
+from edgecache.upstream.deadline import Deadline
+from edgecache.upstream.tally import Tally
+from edgecache.upstream.target import Target
+
+
+class Reply:
+    """`UpstreamReply` of the ports. The end of the body gives the connection back; `close` before it drops it."""
+
+    def __init__(self, target: Target, response: aiohttp.ClientResponse, deadline: Deadline, tally: Tally) -> None:
+        self._target = target
+        self._response = response
+        self._deadline = deadline
+        self._tally = tally
+        self._closed = False
+        self._headers = headers.incoming(response.raw_headers)
+        self._lost = _closing(response)
+        if self._lost is not None:
+            self._lost.add_done_callback(self._break)
+
+    def __repr__(self) -> str:
+        return f"<Reply of {self.upstream}: {self.status}, {'closed' if self._closed else 'open'}>"
+
+    @property
+    def upstream(self) -> str:
+        return self._target.name
+
+    @property
+    def status(self) -> int:
+        return self._response.status
+
+    @property
+    def headers(self) -> headers.Headers:
+        return self._headers
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body's bytes as sent, in the pieces in which they arrive. Ends closed, however it ends."""
+        try:
+            while chunk := await self._next():
+                yield chunk
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._tally.open -= 1
+            if self._lost is not None:
+                self._lost.remove_done_callback(self._break)
+            self._response.close()
+
+    async def _next(self) -> bytes:
+        """The next piece; b"" at the end. Errors are raised outside of the handlers: nothing is chained to them."""
+        error: EdgecacheError
+        try:
+            async with self._deadline.chunk():
+                return await self._response.content.readany()
+        except TimeoutError:
+            error = self._deadline.error()
+        except (aiohttp.ClientError, OSError) as caught:
+            error = failures.in_body(caught, self._target)
+        self._tally.failures += 1
+        raise error
+
+    def _break(self, _: "asyncio.Future[None]") -> None:
+        """The connection is gone. aiohttp 3.14 closes it on broken chunked framing without a word to the reader of the
+        body, who would wait for ever."""
+        content = self._response.content
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("the connection was lost"))
+
+
+def _closing(response: aiohttp.ClientResponse) -> "asyncio.Future[None] | None":
+    """Done when the connection is lost; None where the answer has ended already."""
+    connection = response.connection
+    closed = connection.protocol.closed if connection is not None and connection.protocol is not None else None
+    if closed is not None:
+        closed.remove_done_callback(_seen)  # a kept connection has it from the answer before
+        closed.add_done_callback(_seen)
+    return closed
+
+
+def _seen(closed: "asyncio.Future[None]") -> None:
+    """Look at the error, so that asyncio does not report it as missed."""
+    closed.exception()

@@ -1,0 +1,59 @@
+"""What the tests of this room share: calls, pools, and reading an answer to its end."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from edgecache.core.ports import Call, UpstreamReply
+from edgecache.upstream import Target, Timers, UpstreamPool
+
+CHAT = "/v1/chat/completions"
+
+NEVER = 3_600.0
+"""A limit in seconds that no test reaches."""
+
+SOON = 0.02
+"""A limit in seconds that a test waits for."""
+
+
+def call(
+    body: bytes | AsyncIterator[bytes] = b"{}",
+    *,
+    method: str = "POST",
+    path: str = CHAT,
+    query: str = "",
+    headers: Sequence[tuple[str, str]] = (),
+    upstreams: tuple[str, ...] = (),
+) -> Call:
+    return Call(method=method, path=path, query=query, headers=tuple(headers), body=body, upstreams=upstreams)
+
+
+def target(url: str, name: str = "one", **more: object) -> Target:
+    return Target(name=name, base_url=url, **more)  # type: ignore[arg-type]
+
+
+def timers(**limits: float) -> Timers:
+    """Only the limits named can pass."""
+    return Timers(**({"connect": NEVER, "first_byte": NEVER, "between_chunks": NEVER, "total": NEVER} | limits))
+
+
+@asynccontextmanager
+async def opened(*targets: Target, **more: object) -> AsyncIterator[UpstreamPool]:
+    pool = UpstreamPool(targets, **more)  # type: ignore[arg-type]
+    await pool.open()
+    try:
+        yield pool
+        assert all(one.open == 0 for one in pool.statistics().targets), "a reply was not closed"
+    finally:
+        await pool.close()
+
+
+async def read(reply: UpstreamReply) -> bytes:
+    """The whole body; the reply is closed after it."""
+    body = b"".join([chunk async for chunk in reply.chunks()])
+    await reply.close()
+    return body
+
+
+async def stream(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
