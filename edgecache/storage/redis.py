@@ -1,0 +1,83 @@
+"""The shared storage: plain Redis 7 or Valkey, one server or a Cluster, no module needed."""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from edgecache.errors import InvalidSettings, StoreUnavailable
+from edgecache.storage.redis_client import RedisClient
+from edgecache.storage.redis_log import RedisLog
+from edgecache.storage.redis_registry import RedisRegistry
+from edgecache.storage.redis_store import RedisStore
+from edgecache.storage.statistics import LogStatistics, StoreStatistics
+
+_PREFIX = re.compile(r"[A-Za-z0-9._:-]+")
+"""No braces (they choose the slot in a Cluster) and nothing that a pattern would read as a wildcard."""
+
+logger = logging.getLogger(__name__)
+
+
+class RedisStatistics(msgspec.Struct, frozen=True):
+    """What store and log counted."""
+
+    store: StoreStatistics
+    log: LogStatistics
+
+
+class RedisStorage:
+    """Entries, log and registry under keys that begin with `prefix`; any number of nodes may share them.
+
+    `url` is redis://, rediss:// or unix:// for one server, redis+cluster:// or rediss+cluster:// for a Cluster (there
+    may be several hosts, separated by commas). What follows `?` goes to redis-py: `socket_timeout`, `ssl_ca_certs`.
+    """
+
+    def __init__(self, url: str, prefix: str = "edgecache") -> None:
+        """
+        Raises:
+            InvalidSettings: another scheme, or a prefix with other characters than letters, digits and `._:-`.
+        """
+        if not _PREFIX.fullmatch(prefix):
+            raise InvalidSettings([f"the prefix of a Redis store is made of letters, digits and ._:- ({prefix!r})"])
+        self._client = RedisClient(url)
+        self.store = RedisStore(self._client, prefix)
+        self.log = RedisLog(self._client, RedisClient(url), prefix)
+        self.registry = RedisRegistry(self._client, prefix)
+
+    def __repr__(self) -> str:
+        return f"<RedisStorage {self._client!r}>"
+
+    def statistics(self) -> RedisStatistics:
+        return RedisStatistics(self.store.statistics(), self.log.statistics())
+
+    async def open(self) -> None:
+        """
+        Raises:
+            StoreUnavailable: no answer, wrong credentials, or a server that may evict the purge log.
+        """
+        await self._client.open()
+        try:
+            _check(await self._client.info())
+            await self.log.open()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        await self.log.close()
+
+
+def _check(servers: Sequence[Mapping[str, Any]]) -> None:
+    policies = {str(server.get("maxmemory_policy", "")) for server in servers}
+    if evicting := sorted(policy for policy in policies if policy.startswith("allkeys-")):
+        raise StoreUnavailable(
+            f"the server's maxmemory-policy is {evicting[0]}: it could evict the log of purges, and then purged answers"
+            " come back. Set it to noeviction or volatile-lru (entries carry an expiry, the log does not)"
+        )
+    if not all(server.get("aof_enabled") for server in servers):
+        logger.warning(
+            "The Redis server keeps no append-only file: what it was told last, purges too, is lost when it is killed."
+            " Set appendonly yes (and appendfsync always, where a purge must survive a power cut)."
+        )

@@ -1,0 +1,175 @@
+"""The one place that talks to redis-py: addresses, time limits, errors. The same calls for a server and a Cluster."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from edgecache.errors import InvalidSettings, StoreUnavailable
+
+SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
+SOCKET_TIMEOUT = 2.0
+"""Seconds for one round trip; a url's `socket_timeout` replaces it."""
+CALL_TIMEOUT = 5.0
+"""Seconds for one call, with waiting for a connection and following a Cluster's redirections."""
+CONNECTIONS = 32
+"""Calls at a time; the others wait their turn."""
+
+_OPTIONS: Mapping[str, Any] = {
+    "socket_timeout": SOCKET_TIMEOUT,
+    "socket_connect_timeout": SOCKET_TIMEOUT,
+    "protocol": 2,
+    "driver_info": None,  # else redis-py reads its own version from the disk for each connection, on the event loop
+}
+
+Command = tuple[Any, ...]
+
+
+class RedisClient:
+    """Commands to one server, or to a Cluster by key. Every method raises StoreUnavailable and no other error."""
+
+    def __init__(self, url: str) -> None:
+        """
+        Raises:
+            InvalidSettings: the url's scheme is none of SCHEMES.
+        """
+        scheme = urlsplit(url).scheme
+        if scheme not in SCHEMES:
+            raise InvalidSettings([f"the url of a Redis store begins with one of {', '.join(SCHEMES)}, not {scheme!r}"])
+        self.is_cluster = scheme.endswith("+cluster")
+        self._url = url
+        self._client: Redis | RedisCluster | None = None
+        self._turns = asyncio.Semaphore(CONNECTIONS)
+
+    def __repr__(self) -> str:
+        parts = urlsplit(self._url)
+        return f"<RedisClient {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}>"
+
+    async def open(self) -> None:
+        if self._client is not None:
+            return
+        try:
+            with _translated(self):
+                self._client = _cluster(self._url) if self.is_cluster else _standalone(self._url)
+                async with asyncio.timeout(CALL_TIMEOUT):
+                    await self._client.initialize()
+            await self.call("PING")
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Waits for the calls that are under way: redis-py would open connections anew for them."""
+        client, self._client = self._client, None
+        if client is None:
+            return
+        for _ in range(CONNECTIONS):
+            await self._turns.acquire()
+        self._turns = asyncio.Semaphore(CONNECTIONS)
+        with _translated(self):
+            await client.aclose()
+
+    async def call(self, *command: Any, **where: Any) -> Any:
+        """One command. What it did is unknown when this raises. `where` names a node of a Cluster."""
+        async with self._turn() as client:
+            return await client.execute_command(*command, **where)
+
+    async def run(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
+        """A Lua script; its keys are in one slot."""
+        return await self.call(*script_command(script, keys, *arguments))
+
+    async def batch(self, commands: Sequence[Command]) -> list[Any]:
+        """Many commands in few round trips, their replies in order. Not a transaction."""
+        async with self._turn() as client:
+            pipeline = client.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            return list(await pipeline.execute())
+
+    async def pages(self, pattern: str, count: int) -> AsyncIterator[list[bytes]]:
+        """Names of keys on all primaries; one that is there all the while comes at least once, perhaps twice."""
+        for where in self._primaries():
+            cursor: int | None = None
+            while cursor != 0:
+                at, names = await self.call("SCAN", cursor or 0, "MATCH", pattern, "COUNT", count, **where)
+                (cursor,) = at.values() if isinstance(at, dict) else (at,)  # in a Cluster {node: cursor}
+                yield names
+
+    async def info(self) -> list[Mapping[str, Any]]:
+        """What each primary says of itself."""
+        return [await self.call("INFO", **where) for where in self._primaries()]
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[Any]:
+        """redis-py's client for one call: bounded in number and time, its errors translated.
+
+        redis-py goes through `asyncio.wait_for`, which before Python 3.12 may swallow a cancellation
+        (python/cpython#86296): what the task was told meanwhile is said again here.
+        """
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        try:
+            async with self._turns:
+                with _translated(self):
+                    async with asyncio.timeout(CALL_TIMEOUT):
+                        yield self._opened()
+        finally:
+            if task and task.cancelling() > before:
+                raise asyncio.CancelledError
+
+    def _primaries(self) -> list[dict[str, Any]]:
+        client = self._opened()
+        if isinstance(client, RedisCluster):
+            return [{"target_nodes": node} for node in client.get_primaries()]
+        return [{}]
+
+    def _opened(self) -> Redis | RedisCluster:
+        if self._client is None:
+            raise StoreUnavailable(f"{self!r} is not open")
+        return self._client
+
+
+def script_command(script: str, keys: Sequence[str], *arguments: Any) -> Command:
+    """A script as a command, for `batch`."""
+    return ("EVAL", script, len(keys), *keys, *arguments)
+
+
+@contextmanager
+def _translated(client: RedisClient) -> Iterator[None]:
+    """redis-py's errors as ours."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise StoreUnavailable(f"{client!r} did not answer in time") from error
+    except (RedisError, OSError, ValueError) as error:
+        raise StoreUnavailable(f"{client!r}: {error or type(error).__name__}") from error
+
+
+def _standalone(url: str) -> Redis:
+    """Without redis-py's own retries: what a lost reply leaves open is the caller's to decide."""
+    return Redis.from_url(url, retry=Retry(NoBackoff(), 0), max_connections=2 * CONNECTIONS, **_OPTIONS)
+
+
+def _cluster(url: str) -> RedisCluster:
+    """`redis+cluster://user:password@host:port,host:port?options`: any of the hosts leads to all nodes.
+
+    Here redis-py follows redirections and failovers by itself; an append whose reply was lost may stand twice.
+    """
+    parts = urlsplit(url)
+    credentials, at, hosts = parts.netloc.rpartition("@")
+    first, *others = hosts.split(",")
+    plain = parts._replace(scheme=parts.scheme.removesuffix("+cluster"), netloc=credentials + at + first)
+    seeds = [ClusterNode(*_address(other)) for other in others]
+    return RedisCluster.from_url(plain.geturl(), startup_nodes=seeds, **_OPTIONS)
+
+
+def _address(host: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{host}")
+    return parts.hostname or "localhost", parts.port or 6379
