@@ -171,6 +171,6 @@ def _tracing() -> aiohttp.TraceConfig:
     return tracing
 
 
-async def _connected(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:  # noqa: ARG001
+async def _connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
     deadline: Deadline = context.trace_request_ctx
     deadline.connected()

@@ -14,6 +14,9 @@ NEVER = 3_600.0
 SOON = 0.02
 """A limit in seconds that a test waits for."""
 
+ENOUGH = 0.3
+"""A limit in seconds that passes in one part of a test and must not in another, on a busy machine."""
+
 
 def call(
     body: bytes | AsyncIterator[bytes] = b"{}",

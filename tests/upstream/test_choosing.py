@@ -126,11 +126,14 @@ async def test_an_answer_that_turns_us_away_sends_us_to_the_next(status: int) ->
 
 @pytest.mark.parametrize("status", [400, 401, 404, 408, 500, 501, 520])
 async def test_any_other_answer_is_the_answer(status: int) -> None:
-    async with always(status) as first, always(200) as second:
-        async with opened(target(first.url), target(second.url, "two", order=1)) as pool:
-            reply = await pool.send(call())
-            assert (reply.upstream, await read(reply)) == ("one", str(status).encode())
-    assert second.requests == []
+    async with (
+        always(status) as first,
+        always(200) as second,
+        opened(target(first.url), target(second.url, "two", order=1)) as pool,
+    ):
+        reply = await pool.send(call())
+        assert (reply.upstream, await read(reply)) == ("one", str(status).encode())
+        assert second.requests == []
 
 
 async def test_an_answer_is_kept_when_no_other_target_gives_one(dead: str) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 
 import pytest
-from asking import SOON, call, opened, read, stream, target, timers
+from asking import ENOUGH, SOON, call, opened, read, stream, target, timers
 
 from edgecache.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
 from edgecache.testing.raw_upstream import RawUpstream
@@ -32,7 +32,7 @@ async def test_connect_timer_covers_the_tls_handshake() -> None:
 async def test_connect_timer_covers_the_wait_for_a_free_connection() -> None:
     async with ScriptedUpstream() as upstream:
         upstream.enqueue(Answer(before_head=asyncio.Event()))
-        limited = target(upstream.url, connections=1, timers=timers(connect=SOON))
+        limited = target(upstream.url, connections=1, timers=timers(connect=ENOUGH))
         async with opened(limited) as pool:
             first = asyncio.ensure_future(pool.send(call()))
             await upstream.wait_requests(1)
@@ -58,11 +58,11 @@ async def test_first_byte_timer_starts_when_a_streamed_body_has_ended() -> None:
         await slow.wait()
         yield b"b"
 
-    async with ScriptedUpstream() as upstream, opened(target(upstream.url, timers=timers(first_byte=SOON))) as pool:
+    async with ScriptedUpstream() as upstream, opened(target(upstream.url, timers=timers(first_byte=ENOUGH))) as pool:
         upstream.enqueue(Answer(), Answer(before_head=asyncio.Event()))
         sending = asyncio.ensure_future(pool.send(call(body())))  # type: ignore[arg-type]
         await upstream.wait_connections(1)
-        await asyncio.wait([sending], timeout=5 * SOON)
+        await asyncio.wait([sending], timeout=1.2 * ENOUGH)
         assert not sending.done()
         slow.set()
         await read(await sending)
@@ -87,7 +87,7 @@ async def test_total_timer_before_and_in_the_body() -> None:
         upstream.enqueue(Answer(before_head=asyncio.Event()))
         with pytest.raises(UpstreamTimeout, match=r"the answer did not end within 0.02 s \(total\)"):
             await pool.send(call())
-    async with ScriptedUpstream() as upstream, opened(target(upstream.url, timers=timers(total=10 * SOON))) as pool:
+    async with ScriptedUpstream() as upstream, opened(target(upstream.url, timers=timers(total=ENOUGH))) as pool:
         upstream.enqueue(Answer(chunks=[b"a", asyncio.Event()]))
         with pytest.raises(UpstreamTimeout, match=r"\(total\)"):
             await read(await pool.send(call()))
@@ -178,6 +178,17 @@ async def test_a_stream_cut_between_events_gives_what_came_then_breaks() -> None
 async def test_a_body_without_length_ends_with_the_connection() -> None:
     async with RawUpstream(HEAD + b"\r\nall of it") as upstream, opened(target(upstream.url)) as pool:
         assert await read(await pool.send(call())) == b"all of it"
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: 3000000\r\n", b""], ids=["length", "no-length"])
+async def test_a_slow_reader_gets_all_of_a_body_whose_sender_has_left(head: bytes) -> None:
+    async with RawUpstream(HEAD + head + b"\r\n" + b"x" * 3_000_000) as upstream, opened(target(upstream.url)) as pool:
+        count = 0
+        async for chunk in (await pool.send(call())).chunks():
+            count += len(chunk)
+            for _ in range(50):
+                await asyncio.sleep(0)  # turns in which more arrives than is read
+        assert count == 3_000_000
 
 
 async def test_an_error_of_the_callers_own_body_stays_the_callers() -> None:
