@@ -101,8 +101,8 @@ class Log(Room, Protocol):
     def follow(self, after: int) -> AsyncIterator[Sequence[Logged]]:
         """Records that follow `after` as anyone appends them, for ever; never an empty batch."""
 
-    async def trim(self, through: int) -> None:
-        """Forget records up to sequence `through`; sequences go on as before."""
+    async def trim(self, through: int) -> int:
+        """Forget records up to sequence `through`, sequences go on as before; how many were forgotten."""
 
 
 class Registry(Protocol):
@@ -141,7 +141,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A request for an upstream. `path` and `query` as they came, `query` without `?`; `headers` end to end only.
 
     `body` is bytes, or an iterator that can be read once (then it is never retried). `upstreams` names the
-    acceptable ones, () for any. An upstream with a key of its own replaces the caller's credential headers by it.
+    acceptable ones, () for any. With `configured_key` an upstream that has a key of its own
+    replaces the caller's credential by it; without, the caller's own goes on.
     """
 
     method: str
@@ -150,6 +151,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...]
     body: bytes | AsyncIterator[bytes]
     upstreams: tuple[str, ...] = ()
+    configured_key: bool = False
 
 
 class UpstreamReply(Protocol):

@@ -34,10 +34,10 @@ class Envelope(msgspec.Struct, frozen=True):
     def piece(self, text: str) -> bytes:
         return self._chunk({"content": text}, None)
 
-    def closing(self, end: Finished) -> bytes:
-        """Finish reason, usage and `[DONE]`."""
+    def closing(self, end: Finished) -> tuple[bytes, ...]:
+        """Finish reason, usage and `[DONE]`, an event each."""
         usage = {**self._head("chat.completion.chunk"), "choices": [], "usage": _usage(end)}
-        return self._chunk({}, end.reason) + _event(usage) + sse.DONE
+        return self._chunk({}, end.reason), _event(usage), sse.DONE
 
     def whole(self, text: str, end: Finished) -> bytes:
         """One `chat.completion`."""

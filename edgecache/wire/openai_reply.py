@@ -185,3 +185,12 @@ def without_usage(event: bytes) -> bytes:
 def stream_without_usage(body: bytes) -> bytes:
     """A whole stored stream for a client that did not ask for usage."""
     return b"".join(without_usage(event) for event in sse.EventSplitter(len(body) + 1).feed(body))
+
+
+def render(framing: Framing, body: bytes, *, stream: bool, include_usage: bool) -> bytes:
+    """A whole answer that came in `framing`, as this client wants it. The same framing keeps the provider's bytes."""
+    if framing is Framing.JSON:
+        return to_stream(body, include_usage=include_usage) if stream else body
+    if not stream:
+        return to_json(body)
+    return body if include_usage else stream_without_usage(body)

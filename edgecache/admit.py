@@ -1,0 +1,120 @@
+"""May this answer be stored, and with what: the last step of a fill."""
+
+import logging
+from collections.abc import Callable
+
+from edgecache.cache.exact import ExactCache
+from edgecache.core.entry import Entry, Framing, Horizon
+from edgecache.core.ledger import Ledger
+from edgecache.core.ports import Embedder, Index, Store
+from edgecache.core.tags import Tag
+from edgecache.errors import StoreUnavailable
+from edgecache.purge.reaper import Reaper
+from edgecache.tiers import Ask, Head
+from edgecache.wire.openai_reply import summarise
+from edgecache.wire.openai_request import DIALECT
+from edgecache.wire.surrogate import TAG_HEADERS
+
+_NOT_KEPT = frozenset({
+    *TAG_HEADERS, "set-cookie", "date", "age", "content-length", "content-encoding", "retry-after",
+    "cache-control", "cdn-cache-control", "surrogate-control", "expires", "alt-svc", "server-timing",
+    "strict-transport-security", "x-cache", "cache-status", "x-served-by", "edge-source", "x-edgecache-id",
+})  # fmt: skip
+"""Headers that belong to one response, one connection, or to caches, not to the answer."""
+_NOT_KEPT_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "cf-")
+
+_log = logging.getLogger("edgecache.admit")
+
+
+def kept_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """What others than the one who asked may see of a provider's headers."""
+    return tuple((name, value) for name, value in headers if _is_kept(name.lower()))
+
+
+def _is_kept(name: str) -> bool:
+    return name not in _NOT_KEPT and not name.startswith(_NOT_KEPT_PREFIXES)
+
+
+class Admission:
+    """Stores what a fill brought, unless a purge overtook it."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        exact: ExactCache,
+        store: Store,
+        index: Index,
+        embedder: Embedder | None,
+        reaper: Reaper,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._ledger = ledger
+        self._exact = exact
+        self._store = store
+        self._index = index
+        self._embedder = embedder
+        self._reaper = reaper
+        self._clock = clock
+
+    async def admit(
+        self, ask: Ask, head: Head, body: bytes | None, tags: tuple[Tag, ...], horizon: Horizon, vector: bytes | None
+    ) -> str | None:
+        """Why nothing was stored; None when it was, durably."""
+        if head.status != 200 or head.framing is None or body is None:
+            return "too large" if body is None else f"status {head.status}" if head.status != 200 else "unknown content"
+        if head.lifetime.forbidden is not None:
+            return head.lifetime.forbidden
+        summary = summarise(head.framing, body)
+        if summary.why_not_stored is not None:
+            return summary.why_not_stored
+        entry = self._entry(ask, head, head.framing, body, tags, horizon, None if summary.tool_calls else vector)
+        return await self._keep(entry)
+
+    async def _keep(self, entry: Entry) -> str | None:
+        """The look at the ledger and the write to memory are one step: no purge can come between."""
+        if self._ledger.killer(entry.tags, entry.horizon) is not None:
+            return "purged"
+        self._exact.put(entry)
+        self._reaper.spare(entry.scope, entry.key)
+        try:
+            await self._store.put(entry)
+        except StoreUnavailable as error:
+            _log.error("an answer could not be stored: %s", error)
+            self._exact.discard(entry.scope, entry.key)
+            return "store unavailable"
+        if entry.vector is not None:
+            await self._index.add(entry.scope, entry.partition, entry.key, entry.vector)
+        return None
+
+    def _entry(
+        self,
+        ask: Ask,
+        head: Head,
+        framing: Framing,
+        body: bytes,
+        tags: tuple[Tag, ...],
+        horizon: Horizon,
+        vector: bytes | None,
+    ) -> Entry:
+        assert ask.identity is not None
+        return Entry(
+            key=ask.identity.key,
+            scope=ask.identity.scope,
+            partition=ask.identity.partition,
+            question=ask.identity.text,
+            vector=vector,
+            embedder=self._embedder.identity if vector is not None and self._embedder is not None else "",
+            tags=tags,
+            horizon=horizon,
+            stored_at=self._clock(),
+            ttl=head.lifetime.ttl,
+            source=head.source,
+            route=ask.route.name,
+            model=head.model,
+            dialect=DIALECT,
+            framing=framing,
+            content_type={n.lower(): v for n, v in head.headers}.get("content-type", "application/json"),
+            headers=tuple(pair for pair in kept_headers(head.headers) if pair[0].lower() != "content-type"),
+            body=body,
+        )

@@ -1,0 +1,320 @@
+"""The composition root: the only place that names concrete classes, and the order of start and stop."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import ssl
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgecache.account.callers import Callers
+from edgecache.account.tokens import PREFIX, Tokens
+from edgecache.admit import Admission
+from edgecache.cache.bounded import Bounded
+from edgecache.cache.exact import ExactCache
+from edgecache.cache.semantic import SemanticIndex
+from edgecache.core.entry import Scope
+from edgecache.core.ledger import Ledger
+from edgecache.core.ports import Embedder, Room
+from edgecache.decide import Decider
+from edgecache.edge.admin import Admin, Readiness
+from edgecache.edge.metrics import Metrics
+from edgecache.edge.proxy import Proxy
+from edgecache.edge.purge_api import PurgeApi
+from edgecache.edge.server import Listener, tls_context
+from edgecache.errors import InvalidPolicy, StoreUnavailable
+from edgecache.fills import Fills
+from edgecache.flow import Flow
+from edgecache.models.progress import Progress
+from edgecache.policy_book import PolicyBook
+from edgecache.purge.log import PurgeLog
+from edgecache.purge.reaper import Reaper
+from edgecache.rebuild import Rebuild
+from edgecache.settings import Settings, UpstreamSettings, address, is_loopback
+from edgecache.storage.redis import RedisStorage
+from edgecache.storage.sqlite import SqliteStorage
+from edgecache.tiers import Tiers
+from edgecache.upstream.pool import UpstreamPool
+from edgecache.upstream.target import Target, Timers
+from edgecache.weights import cache_folder, local_names, make_embedder, make_local
+
+TOKEN_FILE = "admin-token"
+REFRESH = 2.0
+"""Seconds between two looks at the tokens that other nodes made or revoked."""
+
+_log = logging.getLogger("edgecache")
+
+
+class App:
+    """One node. `open` starts it in the order below, `close` stops it in the reverse order."""
+
+    def __init__(self, settings: Settings, progress: Progress) -> None:
+        self._settings = settings
+        self._cache = cache_folder()
+        self._storage = _storage(settings)
+        self._exact = ExactCache(settings.limits.memory)
+        self._ledger = Ledger("")
+        self._metrics = Metrics()
+        self._embedder: Embedder = make_embedder(settings.embedding, self._cache, progress)
+        self._local = make_local(settings.local, self._cache, progress)
+        self._upstream = UpstreamPool([_target(u) for u in settings.upstream]) if settings.upstream else None
+        self._book = PolicyBook(Path(settings.policies), tuple(u.name for u in settings.upstream))
+        self._tokens = Tokens(self._storage.registry, clock=time.time, random=secrets.token_hex)
+        self._purge_log = PurgeLog(
+            self._storage.log, self._storage.registry, self._ledger, clock=time.time, new_id=_new_id
+        )
+        self._stack = contextlib.AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._rebuild: Rebuild | None = None
+        self._open_parts: dict[str, Any] = {}
+        self.traffic: Listener | None = None
+        self.admin: Listener | None = None
+
+    # --- start and stop -------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Returns when requests are served and `/readyz` says so; the local model and the index go on loading."""
+        try:
+            await self._open()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self) -> None:
+        await asyncio.to_thread(self._book.load)
+        tls = tls_context(self._settings.listen.tls_certificate, self._settings.listen.tls_key)
+        await self._start(self._storage)
+        await self._start(self._purge_log)
+        await self._tokens.open()
+        self._tokens.admit_admin(await asyncio.to_thread(_admin_token, self._settings.folder))
+        secret = await self._secret()
+        await self._start(self._embedder)
+        index = SemanticIndex(self._embedder.dimensions)
+        await self._start(index)
+        if self._upstream is not None:
+            await self._start(self._upstream)
+        if self._local is not None:  # closed after the listeners, opened after them too: its load takes a core
+            self._stack.push_async_callback(self._local.close)
+        await self._serve(index, secret, tls)
+        if self._local is not None:
+            await self._local.open()
+        self._tasks += [asyncio.create_task(self._rebuild_index(index)), asyncio.create_task(self._refresh_tokens())]
+
+    async def _serve(self, index: SemanticIndex, secret: bytes, tls: ssl.SSLContext | None) -> None:
+        reaper = Reaper(self._storage.store, index, self._exact, self._ledger, clock=time.time)
+        self._purge_log.on_applied(reaper.wake)
+        await self._start(reaper)
+        fills = self._fills(index, reaper)
+        self._stack.push_async_callback(fills.flights.close)
+        flow = self._flow(index, fills)
+        purges = PurgeApi(self._purge_log.order, self._tokens)
+        self._rebuild = Rebuild(self._storage.store, index, self._embedder, self._ledger, clock=time.time)
+        self._watch(index, fills, reaper)
+        proxy = self._proxy(flow, purges, secret)
+        admin = Admin(
+            self._book,
+            self._tokens,
+            self._storage.store,
+            self._ledger,
+            purges,
+            self._metrics,
+            readiness=self._readiness,
+            statistics=self._statistics,
+        )
+        host, port = address(self._settings.listen.traffic)
+        admin_host, admin_port = address(self._settings.listen.admin)
+        self.traffic = Listener(host, port, proxy.handle, tls, drain=self._settings.drain)
+        self.admin = Listener(admin_host, admin_port, admin.handle, tls, drain=1.0)
+        await self._start(self.admin)
+        await self._start(self.traffic)
+
+    async def _start(self, room: Room) -> None:
+        self._stack.push_async_callback(room.close)
+        await room.open()
+
+    async def close(self) -> None:
+        """Stops listening, waits for streams up to the drain time, then closes everything else. Safe twice."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        await self._stack.aclose()
+
+    # --- wiring ---------------------------------------------------------------------------------------------------
+
+    def _fills(self, index: SemanticIndex, reaper: Reaper) -> Fills:
+        names = local_names(self._settings.local)
+        tiers = Tiers(self._upstream, self._local, names, clock=time.time, new_id=_new_id)
+        admission = Admission(
+            self._ledger, self._exact, self._storage.store, index, self._embedder, reaper, clock=time.time
+        )
+        return Fills(tiers, self._ledger, admission)
+
+    def _flow(self, index: SemanticIndex, fills: Fills) -> Flow:
+        return Flow(
+            self._ledger,
+            self._exact,
+            self._storage.store,
+            index,
+            self._embedder,
+            Decider(),
+            fills,
+            rendered=Bounded(self._settings.limits.memory // 8, lambda body: len(body) + 512),
+            clock=time.time,
+        )
+
+    def _proxy(self, flow: Flow, purges: PurgeApi, secret: bytes) -> Proxy:
+        host, _ = address(self._settings.listen.traffic)
+        anonymous = self._settings.anonymous_scope or ("local" if is_loopback(host) else "")
+        callers = Callers(self._tokens, secret=secret, anonymous=Scope(anonymous) if anonymous else None)
+        return Proxy(
+            flow,
+            self._book,
+            callers,
+            self._tokens,
+            self._upstream,
+            purges,
+            self._metrics,
+            keyed=frozenset(u.name for u in self._settings.upstream if u.key),
+            upstreams=frozenset(u.name for u in self._settings.upstream),
+            names=local_names(self._settings.local),
+            secret=secret,
+            node=self._settings.node_name,
+            body_limit=self._settings.limits.body,
+            clock=time.time,
+        )
+
+    def _watch(self, index: SemanticIndex, fills: Fills, reaper: Reaper) -> None:
+        self._open_parts = {
+            "exact": self._exact,
+            "index": index,
+            "flights": fills.flights,
+            "reaper": reaper,
+            "ledger": self._ledger,
+            "purges": self._purge_log,
+            "storage": self._storage,
+            "embedding": self._embedder,
+            **({"local": self._local} if self._local is not None else {}),
+            **({"upstream": self._upstream} if self._upstream is not None else {}),
+        }
+        self._metrics.watch(
+            {
+                "exact_bytes": lambda: self._exact.statistics().bytes,
+                "exact_items": lambda: self._exact.statistics().items,
+                "index_bytes": lambda: index.statistics().bytes,
+                "index_vectors": lambda: index.statistics().vectors,
+                "flights": lambda: fills.flights.statistics().flying,
+                "purges_applied": lambda: self._ledger.applied,
+                "tombstones": lambda: self._ledger.statistics().tombstones,
+            }
+        )
+
+    # --- what goes on meanwhile -----------------------------------------------------------------------------------
+
+    async def _rebuild_index(self, index: SemanticIndex) -> None:
+        assert self._rebuild is not None
+        await self._rebuild.run()
+
+    async def _refresh_tokens(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH)
+            with contextlib.suppress(StoreUnavailable):  # what was known stays in force until the store is back
+                await self._tokens.refresh()
+
+    async def _secret(self) -> bytes:
+        """From the settings, or made once and shared by all nodes of this store."""
+        if self._settings.secret:
+            return self._settings.secret.encode()
+        return await self._storage.registry.set_default("secret", "secret", secrets.token_bytes(32))
+
+    def reload_policy(self) -> None:
+        """On SIGHUP. A broken file leaves the old policy in force."""
+
+        def load() -> None:
+            try:
+                self._book.load()
+            except InvalidPolicy as error:
+                _log.error("policy not reloaded, %s stays in force:\n%s", self._book.policy.digest, error)
+
+        self._tasks.append(asyncio.create_task(asyncio.to_thread(load)))
+
+    def _readiness(self) -> Readiness:
+        progress = self._rebuild.progress if self._rebuild is not None else None
+        local = "off" if self._local is None else "ready" if self._local.ready else "loading"
+        parts = {
+            "log": {"identity": self._ledger.log, "applied": self._ledger.applied},
+            "embedding": self._embedder.identity,
+            "index": progress,
+            "local_model": local,
+            "policy": self._book.policy.digest,
+        }
+        return Readiness(True, parts)
+
+    def _statistics(self) -> Mapping[str, Any]:
+        return {name: part.statistics() for name, part in self._open_parts.items()}
+
+    def __repr__(self) -> str:
+        return f"<App {self._settings.node_name} {self.traffic!r} {self.admin!r}>"
+
+
+def _storage(settings: Settings) -> SqliteStorage | RedisStorage:
+    if settings.store.url:
+        return RedisStorage(settings.store.url, settings.store.prefix)
+    return SqliteStorage(settings.folder / "edgecache.db")
+
+
+def _target(upstream: UpstreamSettings) -> Target:
+    return Target(
+        name=upstream.name,
+        base_url=upstream.url,
+        api_key=upstream.key or None,
+        order=upstream.order,
+        weight=upstream.weight,
+        ca_file=upstream.ca_file or None,
+        timers=Timers(
+            connect=upstream.connect,
+            first_byte=upstream.first_byte,
+            between_chunks=upstream.between_chunks,
+            total=upstream.total,
+        ),
+    )
+
+
+def _new_id() -> str:
+    return secrets.token_hex(16)
+
+
+def _admin_token(folder: Path) -> str:
+    """Made at the first start, printed once, kept in a file that only its owner reads."""
+    path = folder / TOKEN_FILE
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    token = PREFIX + secrets.token_hex(32)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(token + "\n")
+    _log.warning("admin token, shown this once and kept in %s: %s", path, token)
+    return token
+
+
+async def run(settings: Settings, progress: Progress) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    app = App(settings, progress)
+    await app.open()
+    loop.add_signal_handler(signal.SIGHUP, app.reload_policy)
+    assert app.traffic is not None and app.admin is not None
+    _log.info("serving on %r, admin on %r", app.traffic, app.admin)
+    await stop.wait()
+    _log.info("stopping; streams have %.0f s", settings.drain)
+    await app.close()

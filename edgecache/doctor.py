@@ -1,0 +1,96 @@
+"""What an operator would check by hand, checked."""
+
+import asyncio
+import http.client
+from pathlib import Path
+
+import msgspec
+
+from edgecache.core.policy import parse_policy
+from edgecache.errors import EdgecacheError
+from edgecache.policy_book import read_policies
+from edgecache.settings import Settings, address, is_loopback
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing looked at."""
+
+    what: str
+    ok: bool
+    detail: str
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Nothing here changes anything."""
+    running = await asyncio.to_thread(_running, settings)
+    return [
+        _policy(settings),
+        _listen(settings),
+        await _store(settings, running.ok),
+        _models(settings),
+        _upstreams(settings),
+        running,
+    ]
+
+
+def _policy(settings: Settings) -> Finding:
+    try:
+        policy = parse_policy(read_policies(Path(settings.policies)), tuple(u.name for u in settings.upstream))
+    except EdgecacheError as error:
+        return Finding("policy", False, str(error))
+    return Finding("policy", True, f"{len(policy.routes)} rules, digest {policy.digest}")
+
+
+def _listen(settings: Settings) -> Finding:
+    host, _ = address(settings.listen.traffic)
+    admin, _ = address(settings.listen.admin)
+    if not settings.listen.tls_certificate and not (is_loopback(host) and is_loopback(admin)):
+        return Finding("listen", True, "beyond loopback without TLS: put a TLS proxy in front, or set listen.tls_*")
+    return Finding("listen", True, f"traffic {settings.listen.traffic}, admin {settings.listen.admin}")
+
+
+async def _store(settings: Settings, running: bool) -> Finding:
+    from edgecache.storage.redis import RedisStorage
+    from edgecache.storage.sqlite import SqliteStorage
+
+    path = settings.folder / "edgecache.db"
+    if not settings.store.url and not path.exists():
+        return Finding("store", True, f"none yet; it will be {path}")
+    storage = (
+        RedisStorage(settings.store.url, settings.store.prefix)
+        if settings.store.url
+        else SqliteStorage(path, read_only=running)
+    )
+    try:
+        await storage.open()
+        return Finding("store", True, f"{storage!r}, {await storage.store.count()} entries")
+    except EdgecacheError as error:
+        return Finding("store", False, str(error))
+    finally:
+        await storage.close()
+
+
+def _models(settings: Settings) -> Finding:
+    from edgecache.weights import cache_folder
+
+    cache = cache_folder()
+    kept = sorted(path.name for path in cache.iterdir() if path.is_dir()) if cache.is_dir() else []
+    return Finding("models", True, f"{', '.join(kept) or 'none yet, the first start fetches them'} in {cache}")
+
+
+def _upstreams(settings: Settings) -> Finding:
+    named = [f"{u.name} {u.url} ({'own key' if u.key else 'callers own key'})" for u in settings.upstream]
+    return Finding("upstreams", True, "; ".join(named) or "none: only the local model answers")
+
+
+def _running(settings: Settings) -> Finding:
+    host, port = address(settings.listen.admin)
+    connection = http.client.HTTPConnection(host, port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        return Finding("node", response.status == 200, response.read().decode(errors="replace"))
+    except (OSError, http.client.HTTPException) as error:
+        return Finding("node", False, f"not running on {settings.listen.admin}: {error}")
+    finally:
+        connection.close()

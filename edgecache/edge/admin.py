@@ -1,0 +1,193 @@
+"""The admin listener: health, metrics, tokens, entries, the policy; and the purge calls."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from edgecache.account.tokens import Grant, Tokens
+from edgecache.core.entry import Entry
+from edgecache.core.ledger import Ledger
+from edgecache.core.ports import Store
+from edgecache.edge.metrics import Metrics
+from edgecache.edge.purge_api import BODY_LIMIT, PurgeApi
+from edgecache.edge.requests import body, credential, target
+from edgecache.edge.server import error_response
+from edgecache.errors import (
+    BadRequest,
+    Forbidden,
+    InvalidPolicy,
+    NotFound,
+    RequestError,
+    StoreUnavailable,
+    Unauthenticated,
+)
+from edgecache.policy_book import PolicyBook
+from edgecache.wire.openai_reply import summarise
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """`ready` when requests are answered as they should be; `parts` says what is there and how far the rest is."""
+
+    ready: bool
+    parts: Mapping[str, Any]
+
+
+class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /admin/tokens`."""
+
+    name: str
+    scope: str
+    grants: tuple[Grant, ...]
+
+
+class Admin:
+    """`readiness` and `statistics` are read at each call."""
+
+    def __init__(
+        self,
+        book: PolicyBook,
+        tokens: Tokens,
+        store: Store,
+        ledger: Ledger,
+        purges: PurgeApi,
+        metrics: Metrics,
+        *,
+        readiness: Callable[[], Readiness],
+        statistics: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self._book = book
+        self._tokens = tokens
+        self._store = store
+        self._ledger = ledger
+        self._purges = purges
+        self._metrics = metrics
+        self._readiness = readiness
+        self._statistics = statistics
+        self._open: dict[tuple[str, str], Handler] = {
+            ("GET", "/healthz"): self._health,
+            ("GET", "/readyz"): self._ready,
+            ("GET", "/metrics"): self._scrape,
+        }
+        self._guarded: dict[tuple[str, str], Handler] = {
+            ("GET", "/admin/status"): self._status,
+            ("GET", "/admin/policy"): self._policy,
+            ("POST", "/admin/policy/reload"): self._reload,
+            ("GET", "/admin/tokens"): self._list_tokens,
+            ("POST", "/admin/tokens"): self._create_token,
+        }
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Every request of the admin listener."""
+        try:
+            path, _ = target(request)
+            if self._purges.owns(request.method, path):
+                return await self._purges.handle(request)
+            handler = self._open.get((request.method, path))
+            return await handler(request) if handler else await self._guard(request, path)
+        except RequestError as error:
+            return error_response(error)
+        except StoreUnavailable as error:
+            return _json({"error": {"message": str(error), "code": "store_unavailable"}}, 503)
+
+    async def _guard(self, request: web.BaseRequest, path: str) -> web.Response:
+        self._authenticate(request)
+        handler = self._guarded.get((request.method, path))
+        if handler is not None:
+            return await handler(request)
+        if path.startswith("/admin/tokens/") and request.method == "DELETE":
+            return await self._revoke(path.removeprefix("/admin/tokens/"))
+        if path.startswith("/admin/entries/") and request.method == "GET":
+            return await self._entry(path.removeprefix("/admin/entries/"))
+        known = sorted({name for _, name in (*self._open, *self._guarded)} | {"/admin/entries/{id}"})
+        raise NotFound(f"There is no {request.method} {path[:80]}. Here are {', '.join(known)}.")
+
+    def _authenticate(self, request: web.BaseRequest) -> None:
+        secret = credential(request.headers)
+        if not secret:
+            raise Unauthenticated("Send the admin token as `Authorization: Bearer`; it is in the data folder.")
+        token = self._tokens.find(secret)
+        if token is None:
+            raise Unauthenticated("This token is not known, or was revoked.")
+        if not token.may(Grant.ADMIN):
+            raise Forbidden(f"The token {token.name!r} is not for administration.")
+
+    async def _health(self, request: web.BaseRequest) -> web.Response:
+        return _json({"status": "ok"})
+
+    async def _ready(self, request: web.BaseRequest) -> web.Response:
+        state = self._readiness()
+        return _json({"ready": state.ready, **state.parts}, 200 if state.ready else 503)
+
+    async def _scrape(self, request: web.BaseRequest) -> web.Response:
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    async def _status(self, request: web.BaseRequest) -> web.Response:
+        return _json(self._statistics())
+
+    async def _policy(self, request: web.BaseRequest) -> web.Response:
+        policy = self._book.policy
+        return _json({"digest": policy.digest, "routes": [msgspec.to_builtins(route) for route in policy.routes]})
+
+    async def _reload(self, request: web.BaseRequest) -> web.Response:
+        """A broken file leaves the old policy in force and says so."""
+        try:
+            policy = await asyncio.to_thread(self._book.load)
+        except InvalidPolicy as error:
+            return _json({"reloaded": False, "in_force": self._book.policy.digest, "problems": error.problems}, 422)
+        return _json({"reloaded": True, "in_force": policy.digest, "routes": len(policy.routes)})
+
+    async def _list_tokens(self, request: web.BaseRequest) -> web.Response:
+        listed = [
+            {"name": t.name, "scope": t.scope, "grants": t.grants, "created": t.created} for t in self._tokens.all()
+        ]
+        return _json({"tokens": listed})
+
+    async def _create_token(self, request: web.BaseRequest) -> web.Response:
+        try:
+            wanted = msgspec.json.decode(await body(request, BODY_LIMIT), type=NewToken)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise BadRequest(f"Expected name, scope and grants: {error}.") from None
+        secret = await self._tokens.create(wanted.name, wanted.scope, wanted.grants)
+        return _json({"token": secret, "name": wanted.name}, 201)
+
+    async def _revoke(self, name: str) -> web.Response:
+        await self._tokens.revoke(name)
+        return _json({"revoked": name})
+
+    async def _entry(self, name: str) -> web.Response:
+        """Everything about one answer but its text."""
+        key = bytes.fromhex(name) if len(name) == 32 and not name.strip("0123456789abcdef") else b""
+        entry = await self._store.find(key) if key else None
+        if entry is None:
+            raise NotFound(f"There is no entry {name[:40]!r}: it was never stored, or has been freed.")
+        return _json(self._explain(entry))
+
+    def _explain(self, entry: Entry) -> dict[str, Any]:
+        killer = self._ledger.killer(entry.tags, entry.horizon)
+        summary = summarise(entry.framing, entry.body)
+        return {
+            "id": entry.id,
+            "question": entry.question,
+            "scope": entry.scope,
+            "route": entry.route,
+            "model": entry.model,
+            "source": entry.source,
+            "framing": entry.framing,
+            "semantic": entry.vector is not None,
+            "tags": [f"{tag.kind}:{tag.value}" for tag in entry.tags],
+            "horizon": {"log": entry.horizon.log, "sequence": entry.horizon.sequence},
+            "purged_by": f"{killer.kind}:{killer.value}" if killer is not None else None,
+            "stored_at": entry.stored_at,
+            "expires_at": entry.expires_at,
+            "bytes": len(entry.body),
+            "completion_tokens": summary.completion_tokens,
+        }
+
+
+def _json(value: Any, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")

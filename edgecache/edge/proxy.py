@@ -1,0 +1,291 @@
+"""The traffic listener: which requests are ours to answer, whose they are, and what is passed through."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable
+
+from aiohttp import web
+
+from edgecache.account.callers import By, Caller, Callers
+from edgecache.account.tokens import Tokens
+from edgecache.cache.bounded import Bounded
+from edgecache.core.canonical import IDENTITY_HEADERS, identify
+from edgecache.core.policy import Mode, Route, Tier
+from edgecache.core.ports import Call, Upstream
+from edgecache.core.tags import keys
+from edgecache.edge import respond
+from edgecache.edge.metrics import Metrics
+from edgecache.edge.purge_api import PurgeApi
+from edgecache.edge.requests import CREDENTIAL_HEADERS, body, continue_if_expected, credential, target
+from edgecache.edge.server import error_response
+from edgecache.errors import BadRequest, Forbidden, NotFound, RequestError, Unauthenticated
+from edgecache.flow import Flow
+from edgecache.policy_book import PolicyBook
+from edgecache.purge.orders import intrinsic
+from edgecache.tiers import Ask, Asked
+from edgecache.wire import surrogate
+from edgecache.wire.openai_models import models_added, models_body
+from edgecache.wire.openai_request import ChatRequest, read_chat
+
+CHAT_PATH = "/chat/completions"
+MODELS_PATH = "/v1/models"
+TAGS = "surrogate-key"
+
+COUNTED = (*CREDENTIAL_HEADERS, *IDENTITY_HEADERS, TAGS, "content-encoding")
+"""Headers that, with target and body, settle everything about a request that can be remembered."""
+REMEMBERED = 64 << 10
+"""Bytes of the largest body whose reading is remembered."""
+INLINE = 256 << 10
+"""Bytes of the largest body that is read on the event loop."""
+
+
+class Proxy:
+    """`keyed` names the upstreams with a key of their own, `names` what the local model is called."""
+
+    def __init__(
+        self,
+        flow: Flow,
+        book: PolicyBook,
+        callers: Callers,
+        tokens: Tokens,
+        upstream: Upstream | None,
+        purges: PurgeApi,
+        metrics: Metrics,
+        *,
+        keyed: frozenset[str],
+        upstreams: frozenset[str],
+        names: tuple[str, ...],
+        secret: bytes,
+        node: str,
+        body_limit: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._flow = flow
+        self._book = book
+        self._callers = callers
+        self._tokens = tokens
+        self._upstream = upstream
+        self._purges = purges
+        self._metrics = metrics
+        self._keyed = keyed
+        self._upstreams = upstreams
+        self._names = names
+        self._secret = secret
+        self._node = node
+        self._body_limit = body_limit
+        self._clock = clock
+        self._read: Bounded[bytes, Asked] = Bounded(32 << 20, lambda asked: 2_048 + 4 * len(asked.request.body))
+        self._read_under = (0, 0)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Every request of the traffic listener."""
+        try:
+            path, query = target(request)
+            if self._purges.owns(request.method, path):
+                return await self._purges.handle(request)
+            if request.method == "POST" and path.endswith(CHAT_PATH) and self._book.policy.names_path(path):
+                return await self._chat(request, path, query)
+            if request.method == "GET" and path == MODELS_PATH:
+                return await self._models(request, path, query)
+            return await self._pass_through(request, path, query)
+        except RequestError as error:
+            self._metrics.count_named("none", "error", 0)
+            return error_response(error)
+
+    # --- chat -----------------------------------------------------------------------------------------------------
+
+    async def _chat(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
+        started = time.perf_counter()
+        raw = await body(request, self._body_limit)
+        asked = await self._asked(request, path, query, raw)
+        if asked is None:
+            return await self._pass_through(request, path, query, raw)
+        answer = self._flow.exact_hit(asked)
+        if answer is None:
+            answer = await self._flow.answer(self._with_call(asked, request, path, query))
+        try:
+            if answer.stream is None:
+                return respond.whole(answer, self._node)
+            return await respond.streamed(request, answer, self._node)
+        finally:
+            await answer.close()
+            self._metrics.count(answer.trace, time.perf_counter() - started)
+
+    async def _asked(self, request: web.BaseRequest, path: str, query: str, raw: bytes) -> Asked | None:
+        """What these bytes ask, remembered for as long as policy and tokens stay as they are."""
+        under = (self._book.generation, self._tokens.generation)
+        if under != self._read_under:
+            self._read.clear()
+            self._read_under = under
+        headers = request.headers
+        facts = "\0".join((path, query, *(headers.get(name, "") for name in COUNTED)))
+        digest = hashlib.blake2b(facts.encode(errors="surrogateescape") + b"\0" + raw, digest_size=16).digest()
+        asked = self._read.get(digest)
+        if asked is None:
+            asked = await self._reading(request, path, query, raw)
+            if asked is not None and len(raw) <= REMEMBERED and under == self._read_under:
+                self._read.put(digest, asked)
+        return asked
+
+    async def _reading(self, request: web.BaseRequest, path: str, query: str, raw: bytes) -> Asked | None:
+        """None where no rule matches, or the body is compressed: then it is passed through as it came."""
+        if request.headers.get("content-encoding", "identity") != "identity":
+            return None
+        caller = self._callers.identify(credential(request.headers))
+        chat = read_chat(raw) if len(raw) <= INLINE else await asyncio.to_thread(read_chat, raw)
+        route = self._book.policy.choose(path, chat.model, caller.scope)
+        if route is None:
+            return None
+        self._check_key(caller, route)
+        return self._settled(request, path, query, chat, caller, route)
+
+    def _settled(
+        self, request: web.BaseRequest, path: str, query: str, chat: ChatRequest, caller: Caller, route: Route
+    ) -> Asked:
+        if chat.question.uncacheable is not None or route.mode is Mode.OFF:
+            return Asked(request=chat, identity=None, scope=caller.scope, route=route, tags=())
+        identity = identify(chat.question, caller.scope, request.headers, query, secret=self._secret)
+        claimed = self._claimed(request, route)
+        own = intrinsic(key=identity.key, scope=caller.scope, route=route.name, model=chat.model, path=path)
+        tags = (*own, *keys((*route.tags, *claimed)))
+        return Asked(
+            request=chat,
+            identity=identity,
+            scope=caller.scope,
+            route=route,
+            tags=tags,
+            claimed=frozenset(keys(claimed)),
+        )
+
+    def _claimed(self, request: web.BaseRequest, route: Route) -> tuple[str, ...]:
+        """The keys an application says its prompt was made from."""
+        if not route.request_tags or TAGS not in request.headers:
+            return ()
+        value = " ".join(request.headers.getall(TAGS))
+        found = surrogate.split_keys(value)
+        if problems := surrogate.problems(found, length=len(value.encode(errors="replace"))):
+            raise BadRequest("; ".join(problems), param="Surrogate-Key")
+        return found
+
+    def _check_key(self, caller: Caller, route: Route) -> None:
+        """Where our key would be used, the caller needs one of ours: never an open relay."""
+        if Tier.UPSTREAM in route.tiers and self._uses_key(route) and caller.by is not By.TOKEN:
+            raise Unauthenticated(
+                "This route uses the operator's provider key: send a token made with `edgecache token create`."
+            )
+
+    def _uses_key(self, route: Route) -> bool:
+        return bool(self._keyed & (set(route.upstreams) or self._upstreams))
+
+    def _with_call(self, asked: Asked, request: web.BaseRequest, path: str, query: str) -> Ask:
+        by_token = self._by_token(request)
+        call = Call(
+            method="POST",
+            path=path,
+            query=query,
+            headers=_forwarded(request, by_token),
+            body=asked.request.body,
+            upstreams=asked.route.upstreams,
+            configured_key=by_token,
+        )
+        return Ask(
+            request=asked.request,
+            identity=asked.identity,
+            scope=asked.scope,
+            route=asked.route,
+            tags=asked.tags,
+            claimed=asked.claimed,
+            call=call,
+        )
+
+    def _by_token(self, request: web.BaseRequest) -> bool:
+        return self._callers.identify(credential(request.headers)).by is By.TOKEN
+
+    # --- everything else ------------------------------------------------------------------------------------------
+
+    async def _pass_through(
+        self, request: web.BaseRequest, path: str, query: str, raw: bytes | None = None, *, listed: bool = False
+    ) -> web.StreamResponse:
+        if self._upstream is None:
+            here = "POST /v1/chat/completions and GET /v1/models"
+            raise NotFound(f"No upstream is configured for {request.method} {path[:80]}. Served here: {here}.")
+        started = time.perf_counter()
+        caller = self._callers.identify(credential(request.headers))
+        route = self._book.policy.choose(path, "", caller.scope)
+        self._check_relay(caller, path, listed=listed or route is not None)
+        if raw is None:
+            await continue_if_expected(request)
+        call = Call(
+            method=request.method,
+            path=path,
+            query=query,
+            headers=_forwarded(request, caller.by is By.TOKEN),
+            body=raw if raw is not None else _streamed_body(request),
+            upstreams=route.upstreams if route is not None else (),
+            configured_key=caller.by is By.TOKEN,
+        )
+        response = await self._relay(request, call)
+        self._metrics.count_named("none", "passed", time.perf_counter() - started)
+        return response
+
+    def _check_relay(self, caller: Caller, path: str, *, listed: bool) -> None:
+        """A path no rule names goes on only with the caller's own credential."""
+        if caller.by is By.TOKEN and not listed:
+            raise Forbidden(f"No rule of the policy names {path[:80]}: send your own provider key, or add a rule.")
+        if caller.by is By.NOTHING and self._keyed:
+            raise Unauthenticated("Send a token made with `edgecache token create`, or your own provider key.")
+
+    async def _relay(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        assert self._upstream is not None
+        reply = await self._upstream.send(call)
+        try:
+            response = web.StreamResponse(status=reply.status, headers=None)
+            for name, value in reply.headers:
+                response.headers.add(name, value)
+            response.headers["X-Served-By"] = self._node
+            response.headers["Cache-Status"] = "edgecache; fwd=bypass"
+            await response.prepare(request)
+            try:
+                async for chunk in reply.chunks():
+                    await response.write(chunk)
+            except RequestError:
+                response.force_close()
+                if request.transport is not None:
+                    request.transport.close()
+            return response
+        finally:
+            await reply.close()
+
+    async def _models(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
+        """Ours, after the upstream's where there is one."""
+        if self._upstream is None:
+            self._callers.identify(credential(request.headers))
+            return web.Response(body=models_body(self._names, 0), content_type="application/json")
+        caller = self._callers.identify(credential(request.headers))
+        self._check_relay(caller, path, listed=True)
+        by_token = caller.by is By.TOKEN
+        headers = tuple(pair for pair in _forwarded(request, by_token) if pair[0].lower() != "accept-encoding")
+        call = Call(method="GET", path=path, query=query, headers=headers, body=b"", configured_key=by_token)
+        reply = await self._upstream.send(call)
+        try:
+            content = b"".join([chunk async for chunk in reply.chunks()])
+        finally:
+            await reply.close()
+        if reply.status == 200:
+            content = models_added(content, self._names, 0)
+        response = web.Response(status=reply.status, body=content)
+        for name, value in reply.headers:
+            if name.lower() != "content-length":
+                response.headers.add(name, value)
+        return response
+
+
+def _forwarded(request: web.BaseRequest, by_token: bool) -> tuple[tuple[str, str], ...]:
+    """What goes upstream: all but what is meant for us. A token of ours never leaves."""
+    ours = {TAGS, *(CREDENTIAL_HEADERS if by_token else ())}
+    return tuple((name, value) for name, value in request.headers.items() if name.lower() not in ours)
+
+
+def _streamed_body(request: web.BaseRequest) -> bytes | AsyncIterator[bytes]:
+    return request.content.iter_any() if request.body_exists else b""

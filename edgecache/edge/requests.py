@@ -1,0 +1,56 @@
+"""What the handlers take from a request: its target, its credential, its body."""
+
+from aiohttp import web
+from multidict import CIMultiDictProxy
+
+from edgecache.errors import BadRequest, TooLarge, Unauthenticated
+
+CREDENTIAL_HEADERS = ("authorization", "x-api-key", "api-key", "proxy-authorization")
+
+
+def target(request: web.BaseRequest) -> tuple[str, str]:
+    """Path and query as they came. Raises BadRequest for targets that are not a path (RFC 9112 section 3.2)."""
+    path, _, query = request.raw_path.partition("?")
+    if not path.startswith("/"):
+        raise BadRequest(f"The request target must be a path, not {path[:80]!r}.")
+    return path, query
+
+
+def credential(headers: CIMultiDictProxy[str]) -> str | None:
+    """What the caller shows: the key of `Authorization`, `x-api-key` or `api-key`; two that differ are refused."""
+    shown = {_bare(headers[name]) for name in CREDENTIAL_HEADERS[:3] if headers.get(name, "").strip()}
+    repeated = any(len(headers.getall(name, ())) > 1 for name in CREDENTIAL_HEADERS[:3])
+    if len(shown) > 1 or repeated:
+        raise Unauthenticated("Several credentials that differ were sent: send one.")
+    return shown.pop() if shown else None
+
+
+def _bare(value: str) -> str:
+    scheme, _, rest = value.strip().partition(" ")
+    return rest.strip() if scheme.lower() == "bearer" else value.strip()
+
+
+async def body(request: web.BaseRequest, limit: int) -> bytes:
+    """All of it. Raises TooLarge as soon as it is known to be."""
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
+    await continue_if_expected(request)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.content.iter_any():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+    return b"".join(chunks) if len(chunks) != 1 else chunks[0]
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The body is over {limit:,} bytes: send less, or raise `limits.body` of this edgecache.")
+
+
+async def continue_if_expected(request: web.BaseRequest) -> None:
+    """RFC 9110 section 10.1.1."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # what was sent is not yet a response

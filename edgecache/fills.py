@@ -1,0 +1,161 @@
+"""A miss: join the fill in flight or start one, and give what arrives to everyone aboard."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import msgspec
+
+from edgecache.admit import Admission, kept_headers
+from edgecache.cache.flights import Flight, Flights
+from edgecache.core.entry import Framing
+from edgecache.core.ledger import Ledger
+from edgecache.core.tags import keys
+from edgecache.core.trace import Trace
+from edgecache.errors import UpstreamBroken
+from edgecache.tiers import Ask, Head, TierReply, Tiers
+from edgecache.wire.openai_reply import UNREADABLE, render, summarise, without_usage
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes back: the whole `body`, or a `stream` of pieces. `close` must be called, whatever happens."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes = b""
+    stream: AsyncIterator[bytes] | None = None
+    trace: Trace
+    close: Callable[[], Awaitable[None]]
+
+
+async def nothing_to_close() -> None:
+    """For answers that hold nothing."""
+
+
+class Fills:
+    """Shared fills (`share`), and requests that are nobody else's business (`alone`)."""
+
+    def __init__(self, tiers: Tiers, ledger: Ledger, admission: Admission) -> None:
+        self._tiers = tiers
+        self._ledger = ledger
+        self._admission = admission
+        self.flights: Flights[Head] = Flights()
+
+    async def alone(self, ask: Ask, why: str) -> Answer:
+        """Ask the tiers for this caller only; nothing is stored."""
+        reply = await self._tiers.ask(ask, to_store=False)
+        head = reply.head
+        trace = _miss(ask, head, fwd="bypass", detail=why)
+        return Answer(status=head.status, headers=head.headers, stream=reply.pieces, trace=trace, close=reply.close)
+
+    async def share(self, ask: Ask, vector: bytes | None, near: str) -> Answer:
+        """Ask the tiers once for all who ask the same at the same time. Does not await before it is registered.
+        `near` says what was found and not served.
+        """
+        while True:
+            flight, passenger, joined = self._board(ask, vector)
+            arrival = self._ledger.applied
+            try:
+                head = await flight.wait_head()
+                if not joined or self._may_stay(flight, head, arrival):
+                    return await self._present(ask, flight, passenger, head, joined, near)
+            except BaseException:
+                flight.leave(passenger)
+                raise
+            flight.leave(passenger)
+            if head.lifetime.forbidden is not None:
+                return await self.alone(ask, head.lifetime.forbidden)
+
+    def _board(self, ask: Ask, vector: bytes | None) -> tuple[Flight[Head], int, bool]:
+        """The join fence, first half: nothing known of the flight was purged since it began."""
+        assert ask.identity is not None
+        scope, key = ask.identity.scope, ask.identity.key
+        flight = self.flights.find(scope, key)
+        if flight is not None and self._ledger.killer(flight.tags, flight.horizon) is None:
+            flight.tags = tuple(dict.fromkeys((*flight.tags, *ask.claimed)))
+            return flight, self.flights.join(flight), True
+        flight = Flight(self._ledger.horizon(), ask.tags, keep=ask.route.max_answer, finish=ask.route.finish)
+        return flight, self.flights.start(scope, key, flight, lambda f: self._fill(f, ask, vector)), False
+
+    def _may_stay(self, flight: Flight[Head], head: Head, arrival: int) -> bool:
+        """The join fence, second half: the tags that came with the head, and whether it may be shared at all."""
+        if head.lifetime.forbidden is not None:
+            return False
+        return not self._ledger.stops_joiner(flight.tags, flight.horizon, arrival)
+
+    async def _fill(self, flight: Flight[Head], ask: Ask, vector: bytes | None) -> None:
+        reply = await self._tiers.ask(ask, to_store=True)
+        try:
+            flight.tags = tuple(dict.fromkeys((*flight.tags, *keys(reply.head.keys))))
+            flight.open(reply.head)
+            await _gather(reply, flight)
+        finally:
+            await reply.close()
+        flight.end()
+        body = flight.kept()
+        flight.settle(await self._admission.admit(ask, reply.head, body, flight.tags, flight.horizon, vector))
+
+    async def _present(
+        self, ask: Ask, flight: Flight[Head], passenger: int, head: Head, joined: bool, near: str
+    ) -> Answer:
+        headers = kept_headers(head.headers) if joined else head.headers
+        trace = _miss(ask, head, collapsed=joined, detail=near)
+
+        async def leave() -> None:
+            flight.leave(passenger)
+
+        chunks = flight.chunks(passenger)
+        streaming = head.framing is Framing.SSE and ask.request.stream
+        if not head.plain or streaming:
+            stream = _filtered(chunks, ask) if streaming and head.plain else chunks
+            return Answer(status=head.status, headers=headers, stream=stream, trace=trace, close=leave)
+        body = _whole(ask, head, b"".join([chunk async for chunk in chunks]))
+        await flight.wait_settled()
+        flight.leave(passenger)
+        trace = _miss(ask, head, collapsed=joined, stored=flight.outcome is None, detail=flight.outcome or near)
+        return Answer(status=200, headers=_retyped(headers, ask, head), body=body, trace=trace, close=nothing_to_close)
+
+
+async def _gather(reply: TierReply, flight: Flight[Head]) -> None:
+    async for piece in reply.pieces:
+        flight.add(piece)
+        await flight.room()
+
+
+async def _filtered(chunks: AsyncIterator[bytes], ask: Ask) -> AsyncIterator[bytes]:
+    """Usage is asked for on every stream that may be stored, and hidden from who did not ask for it."""
+    async for chunk in chunks:
+        shown = chunk if ask.request.include_usage else without_usage(chunk)
+        if shown:
+            yield shown
+
+
+def _whole(ask: Ask, head: Head, body: bytes) -> bytes:
+    assert head.framing is not None
+    same = ask.request.stream == (head.framing is Framing.SSE)
+    if not same and summarise(head.framing, body) is UNREADABLE:
+        raise UpstreamBroken("The upstream's answer ended early: ask again.")
+    return render(head.framing, body, stream=ask.request.stream, include_usage=ask.request.include_usage)
+
+
+def _retyped(headers: tuple[tuple[str, str], ...], ask: Ask, head: Head) -> tuple[tuple[str, str], ...]:
+    """The headers of an answer whose framing may have changed."""
+    if ask.request.stream == (head.framing is Framing.SSE):
+        return headers
+    media = "text/event-stream; charset=utf-8" if ask.request.stream else "application/json"
+    rest = tuple(pair for pair in headers if pair[0].lower() not in ("content-type", "content-length"))
+    return (*rest, ("Content-Type", media))
+
+
+def _miss(
+    ask: Ask, head: Head, *, fwd: str = "miss", collapsed: bool = False, stored: bool | None = None, detail: str = ""
+) -> Trace:
+    return Trace(
+        route=ask.route.name,
+        id=ask.identity.key.hex() if ask.identity is not None and fwd == "miss" else None,
+        source=head.source,
+        model=head.model,
+        fwd=fwd,
+        fwd_status=head.status,
+        stored=stored,
+        collapsed=collapsed,
+        detail=detail,
+    )

@@ -1,0 +1,209 @@
+"""The story of a request: exact lookup -> semantic lookup -> decide -> hit; else the fill that answers and admits.
+
+Whether an entry may be served is asked after the last await, at the moment its bytes are chosen: a purge that was
+acknowledged before is then in the ledger.
+"""
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from edgecache.cache.bounded import Bounded
+from edgecache.cache.exact import ExactCache
+from edgecache.core.decision import Decision, Outcome
+from edgecache.core.entry import Entry, Framing, Scope
+from edgecache.core.ledger import Ledger
+from edgecache.core.policy import Mode
+from edgecache.core.ports import Embedder, Index, Store
+from edgecache.core.trace import Trace
+from edgecache.decide import Decider, embeddable
+from edgecache.errors import EmbeddingUnavailable, StoreUnavailable
+from edgecache.fills import Answer, Fills, nothing_to_close
+from edgecache.tiers import Ask, Asked
+from edgecache.wire.openai_reply import render
+
+CANDIDATES = 8
+"""How many neighbours are looked at."""
+
+_log = logging.getLogger("edgecache.flow")
+
+Presentation = tuple[Scope, bytes, float, bool, bool]
+
+
+class Flow:
+    """One per node. `clock` is Unix time in seconds; `rendered` keeps answers in another framing than they came in."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        exact: ExactCache,
+        store: Store,
+        index: Index,
+        embedder: Embedder | None,
+        decider: Decider,
+        fills: Fills,
+        *,
+        rendered: Bounded[Presentation, bytes],
+        clock: Callable[[], float],
+    ) -> None:
+        self._ledger = ledger
+        self._exact = exact
+        self._store = store
+        self._index = index
+        self._embedder = embedder
+        self._decider = decider
+        self._fills = fills
+        self._rendered = rendered
+        self._clock = clock
+
+    async def answer(self, ask: Ask) -> Answer:
+        """Raises RequestError for what nobody can answer."""
+        if ask.identity is None:
+            return await self._fills.alone(ask, ask.request.question.uncacheable or f"mode {ask.route.mode}")
+        found = self.exact_hit(ask) or await self._stored_hit(ask)
+        if found is not None:
+            return found
+        if not self._is_semantic(ask):
+            return self.exact_hit(ask) or await self._fills.share(ask, None, "")
+        vector = await self._embed(ask)
+        found, decision = await self._semantic_hit(ask, vector) if vector is not None else (None, None)
+        # what was filled while this one was looking is found now, or still in flight
+        found = found or self.exact_hit(ask)
+        return found or await self._fills.share(ask, vector, decision.explain() if decision is not None else "")
+
+    # --- exact ----------------------------------------------------------------------------------------------------
+
+    def exact_hit(self, ask: Asked) -> Answer | None:
+        """From memory, at once; None also for what may not be cached."""
+        if ask.identity is None:
+            return None
+        entry = self._exact.get(ask.identity.scope, ask.identity.key)
+        if entry is None or not ask.claimed.issubset(entry.tags) or not self._is_servable(entry, ask):
+            return None
+        return self._serve(entry, ask, "")
+
+    async def _stored_hit(self, ask: Ask) -> Answer | None:
+        assert ask.identity is not None
+        entry = await self._fetch(ask, ask.identity.key)
+        if entry is not None:
+            entry = await self._claim(entry, ask)
+        return self._serve(entry, ask, "") if entry is not None and self._is_servable(entry, ask) else None
+
+    async def _claim(self, entry: Entry, ask: Ask) -> Entry | None:
+        """The entry with the tags this request claims for it, so that purging one of them takes it back. Its horizon
+        stays: a claimed tag purged since the fill kills it now. None where that could not be made durable.
+        """
+        if ask.claimed.issubset(entry.tags) or not self._is_servable(entry, ask):
+            return entry
+        tags = tuple(dict.fromkeys((*entry.tags, *sorted(ask.claimed))))
+        claimed = msgspec.structs.replace(entry, tags=tags)
+        self._exact.put(claimed)
+        try:
+            await self._store.put(claimed)
+        except StoreUnavailable as error:
+            _log.warning("a tag could not be added to an entry: %s", error)
+            return None
+        return claimed
+
+    async def _fetch(self, ask: Ask, key: bytes) -> Entry | None:
+        """From memory or the store. Without the store requests are still answered, from upstream."""
+        assert ask.identity is not None
+        entry = self._exact.get(ask.identity.scope, key)
+        if entry is not None:
+            return entry
+        try:
+            entry = await self._store.get(ask.identity.scope, key)
+        except StoreUnavailable as error:
+            _log.warning("lookup without the store: %s", error)
+            return None
+        if entry is not None and self._is_servable(entry, ask) and self._exact.get(entry.scope, key) is None:
+            self._exact.put(entry)
+        return entry
+
+    def _is_servable(self, entry: Entry, ask: Asked) -> bool:
+        """Fresh, of a source the route serves, and no tag of it purged since its fill began."""
+        return (
+            entry.expires_at > self._clock()
+            and ask.route.serves(entry.source)
+            and self._ledger.killer(entry.tags, entry.horizon) is None
+        )
+
+    # --- semantic -------------------------------------------------------------------------------------------------
+
+    def _is_semantic(self, ask: Ask) -> bool:
+        question = ask.request.question
+        return (
+            ask.route.mode is Mode.SEMANTIC
+            and self._embedder is not None
+            and question.exact_only is None
+            and ask.identity is not None
+            and embeddable(ask.identity.text)
+        )
+
+    async def _embed(self, ask: Ask) -> bytes | None:
+        assert self._embedder is not None and ask.identity is not None
+        try:
+            return await self._embedder.embed(ask.identity.text)
+        except EmbeddingUnavailable as error:
+            _log.warning("lookup without the embedding: %s", error)
+            return None
+
+    async def _semantic_hit(self, ask: Ask, vector: bytes) -> tuple[Answer | None, Decision | None]:
+        """The first neighbour that may be served, or the nearest one's decision. Nothing awaits between the last look
+        at the ledger and the choice of the bytes.
+        """
+        assert ask.identity is not None
+        nearest: Decision | None = None
+        identity = ask.identity
+        for neighbour in await self._index.search(identity.scope, identity.partition, vector, CANDIDATES):
+            if neighbour.similarity < ask.route.threshold:
+                break
+            entry = await self._fetch(ask, neighbour.key)
+            if entry is None or not self._is_servable(entry, ask):
+                continue
+            decision = self._decider.decide(identity.text, entry.question, neighbour.similarity, ask.route.threshold)
+            nearest = nearest or decision
+            if decision.outcome is not Outcome.HIT:
+                continue
+            entry = await self._claim(entry, ask)
+            if entry is not None and self._is_servable(entry, ask):
+                return self._serve(entry, ask, decision.explain()), decision
+        return None, nearest
+
+    # --- serve ----------------------------------------------------------------------------------------------------
+
+    def _serve(self, entry: Entry, ask: Asked, detail: str) -> Answer:
+        age = max(0, int(self._clock() - entry.stored_at))
+        trace = Trace(
+            route=ask.route.name,
+            id=entry.id,
+            source=entry.source,
+            model=entry.model,
+            hit=True,
+            age=age,
+            ttl=int(entry.ttl) - age,
+            detail=detail,
+        )
+        stream = ask.request.stream
+        same = stream == (entry.framing is Framing.SSE)
+        media = entry.content_type if same else "text/event-stream; charset=utf-8" if stream else "application/json"
+        return Answer(
+            status=200,
+            headers=(*entry.headers, ("Content-Type", media)),
+            body=self._render(entry, ask),
+            trace=trace,
+            close=nothing_to_close,
+        )
+
+    def _render(self, entry: Entry, ask: Asked) -> bytes:
+        """The provider's bytes, or what was once rendered from them."""
+        stream, include_usage = ask.request.stream, ask.request.include_usage
+        if entry.framing is Framing.JSON and not stream:
+            return entry.body
+        presentation = (entry.scope, entry.key, entry.stored_at, stream, include_usage)
+        body = self._rendered.get(presentation)
+        if body is None:
+            body = render(entry.framing, entry.body, stream=stream, include_usage=include_usage)
+            self._rendered.put(presentation, body)
+        return body

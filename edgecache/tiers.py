@@ -1,0 +1,204 @@
+"""Who is asked when the cache has no answer: the model on this node, the upstreams. Both answer in one shape."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+
+import msgspec
+
+from edgecache.core.canonical import Identity
+from edgecache.core.entry import Framing, Scope, Source
+from edgecache.core.freshness import Lifetime, lifetime
+from edgecache.core.generation import Finished, Piece
+from edgecache.core.policy import Route, Tier
+from edgecache.core.ports import Call, Generator, Upstream, UpstreamReply
+from edgecache.core.tags import Tag
+from edgecache.errors import ContextTooLong, ModelNotFound, ModelUnavailable, Overloaded, UpstreamBroken
+from edgecache.wire import openai_request, sse
+from edgecache.wire.openai_local import Envelope
+from edgecache.wire.openai_prompt import to_prompt
+from edgecache.wire.openai_request import ChatRequest
+from edgecache.wire.surrogate import response_keys
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request asks, the same each time the same bytes come from the same caller. `tags` are those known before
+    anyone answered, `claimed` the ones among them that the request itself named; `identity` is None where nothing of
+    it may be cached.
+    """
+
+    request: ChatRequest
+    identity: Identity | None
+    scope: Scope
+    route: Route
+    tags: tuple[Tag, ...]
+    claimed: frozenset[Tag] = frozenset()
+
+
+class Ask(Asked, frozen=True, kw_only=True):
+    """One request on its way through the tiers, with what an upstream would be sent."""
+
+    call: Call
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """The head of an answer. `framing` is None for what is neither JSON nor a stream of events, `model` who made it."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    framing: Framing | None
+    source: Source
+    model: str
+    keys: tuple[str, ...] = ()
+    lifetime: Lifetime
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is an answer to the question, rather than an error or something unknown."""
+        return self.status == 200 and self.framing is not None
+
+
+class TierReply(msgspec.Struct, frozen=True):
+    """`pieces` are whole events for a stream. `close` must be called; closing early stops the work."""
+
+    head: Head
+    pieces: AsyncIterator[bytes]
+    close: Callable[[], Awaitable[None]]
+
+
+class Tiers:
+    """`names` are what the local model is called; `clock` is Unix time in seconds; `new_id` makes 32 hex digits."""
+
+    def __init__(
+        self,
+        upstream: Upstream | None,
+        generator: Generator | None,
+        names: tuple[str, ...],
+        *,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._upstream = upstream
+        self._generator = generator
+        self._names = names
+        self._clock = clock
+        self._new_id = new_id
+
+    async def ask(self, ask: Ask, *, to_store: bool) -> TierReply:
+        """The first tier of the route that can answer. `to_store`: the answer may be stored, so that usage is asked
+        for on a stream and nothing comes compressed.
+        """
+        tiers = [tier for tier in ask.route.tiers if self._has(tier)]
+        for tier in tiers[:-1]:
+            try:
+                return await self._ask_tier(tier, ask, to_store)
+            except (ModelUnavailable, Overloaded, ContextTooLong):
+                continue
+        if not tiers:
+            raise ModelNotFound(self._no_tier(ask.request.model), param="model")
+        return await self._ask_tier(tiers[-1], ask, to_store)
+
+    def _has(self, tier: Tier) -> bool:
+        return (self._generator if tier is Tier.LOCAL else self._upstream) is not None
+
+    def _no_tier(self, model: str) -> str:
+        here = f"The models here are {', '.join(self._names)}." if self._names else "There is no local model."
+        return f"The model {model[:80]!r} is not here, and no upstream is configured for it. {here}"
+
+    async def _ask_tier(self, tier: Tier, ask: Ask, to_store: bool) -> TierReply:
+        if tier is Tier.LOCAL and self._generator is not None:
+            return await self._ask_local(self._generator, ask)
+        assert self._upstream is not None
+        return await self._ask_upstream(self._upstream, ask, to_store)
+
+    async def _ask_local(self, generator: Generator, ask: Ask) -> TierReply:
+        """Waits for the first event, so that what the model refuses still becomes a status."""
+        events = generator.generate(to_prompt(ask.request.fields))
+        try:
+            first = await anext(events)
+        except BaseException:
+            await events.aclose()
+            raise
+        envelope = Envelope(f"chatcmpl-{self._new_id()}", int(self._clock()), generator.name)
+        stream = ask.request.stream
+        pieces = _local_stream(envelope, first, events) if stream else _local_whole(envelope, first, events)
+        content_type = "text/event-stream; charset=utf-8" if stream else "application/json"
+        head = Head(
+            status=200,
+            headers=(("Content-Type", content_type),),
+            framing=Framing.SSE if stream else Framing.JSON,
+            source=Source.LOCAL,
+            model=generator.name,
+            lifetime=Lifetime(ask.route.ttl),
+        )
+        return TierReply(head, pieces, events.aclose)
+
+    async def _ask_upstream(self, upstream: Upstream, ask: Ask, to_store: bool) -> TierReply:
+        reply = await upstream.send(_storable(ask) if to_store else ask.call)
+        head = _upstream_head(reply, ask)
+        pieces = _whole_events(reply) if head.framing is Framing.SSE else reply.chunks()
+        return TierReply(head, pieces, reply.close)
+
+
+async def _local_stream(
+    envelope: Envelope, first: Piece | Finished, events: AsyncGenerator[Piece | Finished, None]
+) -> AsyncIterator[bytes]:
+    yield envelope.opening()
+    async with aclosing(events):
+        event: Piece | Finished = first
+        while isinstance(event, Piece):
+            yield envelope.piece(event.text)
+            event = await anext(events)
+        for last in envelope.closing(event):
+            yield last
+
+
+async def _local_whole(
+    envelope: Envelope, first: Piece | Finished, events: AsyncGenerator[Piece | Finished, None]
+) -> AsyncIterator[bytes]:
+    text = []
+    async with aclosing(events):
+        event: Piece | Finished = first
+        while isinstance(event, Piece):
+            text.append(event.text)
+            event = await anext(events)
+        yield envelope.whole("".join(text), event)
+
+
+def _storable(ask: Ask) -> Call:
+    body = openai_request.with_usage(ask.request.body) if ask.request.stream else ask.request.body
+    headers = tuple(pair for pair in ask.call.headers if pair[0].lower() not in ("accept-encoding", "content-length"))
+    return msgspec.structs.replace(ask.call, headers=headers, body=body)
+
+
+def _upstream_head(reply: UpstreamReply, ask: Ask) -> Head:
+    named = {name.lower(): value for name, value in reply.headers}
+    return Head(
+        status=reply.status,
+        headers=reply.headers,
+        framing=_framing(named),
+        source=Source.UPSTREAM,
+        model=ask.request.model,
+        keys=response_keys(named),
+        lifetime=lifetime(named, default=ask.route.ttl, provider_cache_control=ask.route.provider_cache_control),
+    )
+
+
+def _framing(headers: dict[str, str]) -> Framing | None:
+    if headers.get("content-encoding", "identity") != "identity":
+        return None
+    media = headers.get("content-type", "").split(";")[0].strip().lower()
+    return {"text/event-stream": Framing.SSE, "application/json": Framing.JSON}.get(media)
+
+
+async def _whole_events(reply: UpstreamReply) -> AsyncIterator[bytes]:
+    """Cut into events; what is left at the end of a stream that was cut is passed on as it came."""
+    splitter = sse.EventSplitter()
+    async for chunk in reply.chunks():
+        try:
+            events = splitter.feed(chunk)
+        except ValueError as error:
+            raise UpstreamBroken(f"{reply.upstream}: {error}") from None
+        for event in events:
+            yield event
+    if splitter.rest:
+        yield splitter.rest
