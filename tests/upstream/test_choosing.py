@@ -178,6 +178,15 @@ async def test_a_body_that_can_be_read_once_is_sent_once(dead: str) -> None:
     assert other.requests == []
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_a_body_half_read_is_never_begun_again(method: str) -> None:
+    """aiohttp repeats requests of idempotent methods by itself: it must not do so with what is left of a stream."""
+    async with RawUpstream(Step.CUT) as upstream, opened(target(upstream.url)) as pool:
+        with pytest.raises(UpstreamUnreachable):
+            await pool.send(call(stream(b"a", b"b"), method=method))
+        assert [request.split(b"\r\n\r\n", 1)[1] for request in upstream.requests] == [b"1\r\na\r\n1\r\nb\r\n0\r\n\r\n"]
+
+
 @pytest.mark.parametrize("status", [None, 503])
 async def test_in_a_total_outage_retries_stay_within_the_budget(status: int | None, dead: str) -> None:
     requests, burst = 100, 5
