@@ -1,0 +1,50 @@
+"""What the gate compares, read from a text once."""
+
+from typing import NamedTuple
+
+from edgecache.decide import asked, calendar, code, language, names, negation, numbers, opposites, order, units
+from edgecache.decide.text import MAX_CHARACTERS, normalise, words
+
+
+class Features(NamedTuple):
+    """One text, read. Costs about as much as a few regular expressions over it; keep it with the entry."""
+
+    too_long: bool
+    script: str
+    language: str
+    lowers: frozenset[str]
+    plain: str
+    numbers: numbers.Numbers
+    dates: frozenset[str]
+    units: frozenset[str]
+    negations: tuple[str, ...]
+    sides: frozenset[opposites.Side]
+    names: names.Names
+    code: code.Code
+    quoted: tuple[str, ...]
+    content: tuple[str, ...]
+    asked: str
+
+
+def features(text: str) -> Features:
+    """Read a text. Only its first 4,000 characters are looked at; a longer one is marked and refused. Never raises."""
+    normalised = units.spell_degrees(calendar.split_dates(normalise(text[:MAX_CHARACTERS])))
+    found = words(normalised)
+    lowers = frozenset(word.lower for word in found)
+    return Features(
+        too_long=len(text) > MAX_CHARACTERS,
+        script=language.script(normalised),
+        language=language.language(lowers),
+        lowers=lowers,
+        plain=code.plain_words(normalised),
+        numbers=numbers.numbers(normalised),
+        dates=calendar.dates(found),
+        units=units.units(normalised, found),
+        negations=negation.negations(found),
+        sides=opposites.sides(found),
+        names=names.names(found),
+        code=code.code(normalised),
+        quoted=code.quoted(normalised),
+        content=order.content(found),
+        asked=asked.asked(found),
+    )
