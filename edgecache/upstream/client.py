@@ -91,15 +91,17 @@ class Client:
         try:
             async with deadline.head():
                 response = await self._request(call.method, url, fields, upload, deadline)
-        except TimeoutError:
-            return Failure(deadline.error(), deadline.reached)
         except (aiohttp.ClientError, OSError) as caught:
             if upload.error is not None:
                 raise upload.error from None
-            return Failure(failures.before_head(caught, self.target), deadline.reached)
+            return self._failure(caught, deadline)
         finally:
             deadline.settle()
         return Reply(self.target, response, deadline, self.tally)
+
+    def _failure(self, caught: Exception, deadline: Deadline) -> Failure:
+        timed_out = isinstance(caught, TimeoutError)
+        return Failure(deadline.error() if timed_out else failures.before_head(caught, self.target), deadline.reached)
 
     async def _request(
         self, method: str, url: URL, fields: list[tuple[str, str]], upload: "_Upload", deadline: Deadline
@@ -121,6 +123,8 @@ class Client:
         """Nothing is encoded or decoded: the provider gets the request target that came."""
         if NOT_IN_A_URL.search(call.path) or NOT_IN_A_URL.search(call.query):
             raise BadRequest("the URL holds control characters, blanks or bytes that are not UTF-8")
+        if not call.path.startswith("/"):  # CONNECT, and OPTIONS *, ask for something else than a resource
+            raise BadRequest("only paths that begin with / are passed on")
         base = URL(self.target.base_url, encoded=True)
         path = self.target.path_for(call.path)
         return URL.build(
@@ -132,7 +136,7 @@ class Client:
         length = None if isinstance(call.body, bytes) else headers.declared_length(call.headers)
         if length is not None:
             fields.append(("Content-Length", length))
-        if self._proxy and self.target.base_url.startswith("http:"):
+        if self._proxy and not self.target.secure:
             fields += self._proxy.headers  # no tunnel: the proxy reads the request itself
         return fields
 

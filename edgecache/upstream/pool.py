@@ -60,7 +60,7 @@ class UpstreamPool:
         problems = []
         for client in self._clients:
             try:
-                context = await asyncio.to_thread(tls_context, client.target)
+                context = await asyncio.to_thread(tls_context, client.target) if client.target.secure else None
                 client.open(context, proxy_for(client.target))
             except InvalidSettings as error:
                 problems += error.problems

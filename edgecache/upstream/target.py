@@ -65,6 +65,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """What `rich` shows: msgspec's own would show the key."""
         return [(name, getattr(self, name)) for name in self.__struct_fields__ if name != "api_key"]
 
+    @property
+    def secure(self) -> bool:
+        """Whether it is asked over TLS."""
+        return urlsplit(self.base_url).scheme == "https"
+
     def path_for(self, path: str) -> str:
         """The path to ask for: `path` below the base, with `/v1` only once. Nothing in it is encoded or decoded."""
         base = urlsplit(self.base_url).path.rstrip("/")

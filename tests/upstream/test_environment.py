@@ -37,10 +37,12 @@ async def test_a_name_that_is_not_in_the_certificate_is_not_trusted(tmp_path: Pa
 
 
 async def test_a_ca_file_is_trusted(tls: tuple[ssl.SSLContext, str]) -> None:
-    async with ScriptedUpstream(tls=tls[0]) as upstream, opened(target(upstream.url, ca_file=tls[1])) as pool:
-        assert (await _status(pool)) == 400
-        assert (await _status(pool)) == 400
-        assert upstream.accepted == 1
+    async with ScriptedUpstream(tls=tls[0]) as upstream:
+        for url in (upstream.url, upstream.url.replace("https:", "HTTPS:")):
+            async with opened(target(url, ca_file=tls[1])) as pool:
+                assert (await _status(pool)) == 400
+                assert (await _status(pool)) == 400
+        assert upstream.accepted == 2
 
 
 async def test_ssl_cert_file_is_trusted(tls: tuple[ssl.SSLContext, str], monkeypatch: pytest.MonkeyPatch) -> None:

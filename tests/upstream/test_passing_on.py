@@ -190,6 +190,8 @@ async def test_the_path_is_appended_to_the_base(base: str, path: str, expected: 
     [
         call(path="/v1 HTTP/1.1\r\nX: y"),
         call(query="a b"),
+        call(path="*", method="OPTIONS"),
+        call(path="h.example:443", method="CONNECT"),
         call(query="\udce9"),
         call(headers=[("X-A", "1\r\nX-B: 2")]),
         call(headers=[("X-A", "\udce9")]),

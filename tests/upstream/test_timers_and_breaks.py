@@ -191,13 +191,14 @@ async def test_a_slow_reader_gets_all_of_a_body_whose_sender_has_left(head: byte
         assert count == 3_000_000
 
 
-async def test_an_error_of_the_callers_own_body_stays_the_callers() -> None:
+@pytest.mark.parametrize("kind", [LookupError, TimeoutError, ConnectionResetError])
+async def test_an_error_of_the_callers_own_body_stays_the_callers(kind: type[Exception]) -> None:
     async def body() -> object:
         yield b"a"
-        raise LookupError("the caller's")
+        raise kind("the caller's")
 
     async with ScriptedUpstream() as upstream, opened(target(upstream.url)) as pool:
-        with pytest.raises(LookupError, match="the caller's"):
+        with pytest.raises(kind, match="the caller's"):
             await pool.send(call(body()))  # type: ignore[arg-type]
         await upstream.wait_connections(0)
 
