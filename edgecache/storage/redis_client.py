@@ -10,7 +10,7 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from edgecache.errors import InvalidSettings, StoreUnavailable
 
@@ -148,7 +148,7 @@ def _translated(client: RedisClient) -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise StoreUnavailable(f"{client!r} did not answer in time") from error
-    except (RedisError, OSError, ValueError) as error:
+    except (RedisError, RedisClusterException, OSError, ValueError) as error:
         raise StoreUnavailable(f"{client!r}: {error or type(error).__name__}") from error
 
 

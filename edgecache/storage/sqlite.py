@@ -43,7 +43,11 @@ class SqliteStorage:
         Raises:
             StoreUnavailable: the file is in use by another process, not ours, of a newer version, or not writable.
         """
-        await self.log.open()
+        try:
+            await self.log.open()
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         await self.log.close()

@@ -160,10 +160,11 @@ def _connect(path: Path, query: str = "?mode=rw", *pragmas: str) -> sqlite3.Conn
 def _take_lock(path: Path) -> sqlite3.Connection:
     """An exclusive transaction, held open, on a file of its own: SQLite's locks work on every system, also between
     two stores of one process, and the operating system drops them with the process."""
-    lock = sqlite3.connect(
-        path.with_name(path.name + ".lock"), timeout=0, isolation_level=None, check_same_thread=False
-    )
+    beside = path.with_name(path.name + ".lock")
+    _make_private(beside)
+    lock = sqlite3.connect(beside, timeout=0, isolation_level=None, check_same_thread=False)
     try:
+        lock.execute("PRAGMA journal_mode=MEMORY")
         lock.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError as error:
         lock.close()

@@ -51,21 +51,27 @@ class RedisServer:
             self._folder = Path(tempfile.mkdtemp(prefix="edgecache-redis-"))
         return self._folder
 
+    @property
+    def _log(self) -> Path:
+        return self.folder / "redis.log"
+
     def start(self) -> None:
         """As often as needed, with what is in the folder, on the same port after the first time. Blocks.
 
         Raises:
             RuntimeError: it ended at once or did not answer; with the end of its log.
         """
-        attempts = 1 if self.port else 5  # another process may take a free port before the server does
-        for attempt in range(attempts):
-            self.port = self.port or _free_port()
-            self._process = subprocess.Popen(self._command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            if self._answers():
+        for _ in range(1 if self.port else 5):
+            port = self.port or _free_port()
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(self._command(port), stdout=log, stderr=log)
+            if self._answers(port):
+                self.port = port
                 return
+            taken = self._process.poll() is not None  # perhaps by another process, before the server did
             self.kill()
-            if attempt + 1 < attempts:
-                self.port = 0
+            if not taken:
+                break
         raise RuntimeError(f"redis-server did not start:\n{self._last_words()}")
 
     def stop(self) -> None:
@@ -75,6 +81,14 @@ class RedisServer:
     def kill(self) -> None:
         """SIGKILL: what was not on the disk is lost. Safe twice. Blocks until it is gone."""
         self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """SIGSTOP: it accepts connections and answers nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
 
     def restart(self, *, keep_data: bool = True) -> None:
         """Kill and start again, on the same port, if asked without anything of what it knew. Blocks."""
@@ -115,16 +129,15 @@ class RedisServer:
     ) -> None:
         await asyncio.to_thread(self.remove)
 
-    def _command(self) -> list[str]:
+    def _command(self, port: int) -> list[str]:
         keep = ["--appendonly", "yes", "--appendfsync", "always"] if self._append_only else ["--appendonly", "no"]
-        place = ["--dir", str(self.folder), "--logfile", "redis.log"]
-        where = ["--port", str(self.port), "--bind", "127.0.0.1"]
-        return ["redis-server", *where, *place, "--save", "", *keep, *self._options]
+        where = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        return ["redis-server", *where, "--save", "", *keep, *self._options]
 
-    def _answers(self) -> bool:
+    def _answers(self, port: int) -> bool:
         deadline = time.monotonic() + STARTING
         while time.monotonic() < deadline and self._process and self._process.poll() is None:
-            if _ping(self.port):
+            if _ping(port):
                 return self._process.poll() is None  # else it was another process on that port
             time.sleep(0.01)
         return False
@@ -135,9 +148,13 @@ class RedisServer:
             process.send_signal(how)
             process.wait()
 
+    def _signal(self, which: signal.Signals) -> None:
+        if self._process is None:
+            raise RuntimeError(f"{self!r} is not running")
+        self._process.send_signal(which)
+
     def _last_words(self) -> str:
-        log = self.folder / "redis.log"
-        return log.read_text(errors="replace")[-2_000:] if log.exists() else "(it wrote no log)"
+        return self._log.read_text(errors="replace")[-2_000:]
 
 
 class RedisServerCluster:
@@ -188,10 +205,10 @@ def _free_port() -> int:
 
 
 def _ping(port: int) -> bool:
-    """Whether a server answers, and has read its data."""
+    """Whether a server answers, if only that it wants a password, and has read its data."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
             connection.sendall(b"PING\r\n")
-            return connection.recv(64).startswith(b"+PONG")
+            return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
     except OSError:
         return False
