@@ -105,12 +105,12 @@ class Ledger:
         return msgspec.msgpack.encode(whole)
 
     def restore(self, snapshot: bytes) -> None:
-        """Start from a snapshot of the same log; one of another log, or an unreadable one, changes nothing."""
+        """Start from a snapshot of the same log; an older, an unreadable or another log's changes nothing."""
         try:
             whole = msgspec.msgpack.decode(snapshot, type=Snapshot)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return
-        if whole.log != self.log or len(whole.floors) not in (0, 8 * FLOORS):
+        if whole.log != self.log or whole.applied < self.applied or len(whole.floors) not in (0, 8 * FLOORS):
             return
         self.applied, self._floor = whole.applied, whole.floor
         self._purged = dict(whole.tombstones)

@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 
 from edgecache.core.entry import Scope, Source
-from edgecache.core.tags import MAX_KEY_BYTES
+from edgecache.core.tags import MAX_KEY_BYTES, fits
 from edgecache.core.units import Duration, Size, read_table
 from edgecache.errors import InvalidPolicy
 
@@ -110,49 +110,54 @@ def parse_policy(files: Mapping[str, bytes], upstreams: tuple[str, ...] | None =
         InvalidPolicy: with every problem, each as `file: key: what is wrong`.
     """
     problems: list[str] = []
-    routes: list[Route] = []
-    for name in sorted(files):
-        routes += _routes(name, files[name], problems)
-    _check_names(routes, upstreams, problems)
+    tables = {where: table for name in sorted(files) for where, table in _tables(name, files[name], problems).items()}
+    routes = [_route(table, where, problems) for where, table in tables.items()]
+    _check_names(tables, upstreams, problems)
     if problems:
         raise InvalidPolicy(problems)
     digest = hashlib.sha256(b"\0".join(name.encode() + b"\0" + files[name] for name in sorted(files))).hexdigest()
-    return Policy(tuple(routes), digest[:16])
+    return Policy(tuple(route for route in routes if route is not None), digest[:16])
 
 
-def _routes(name: str, content: bytes, problems: list[str]) -> list[Route]:
+def _tables(name: str, content: bytes, problems: list[str]) -> dict[str, object]:
+    """The rules of one file as they are written, by place."""
     try:
         table = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # tomllib also lets plain ValueErrors of int() through
         problems.append(f"{name}: not TOML: {error}")
-        return []
+        return {}
     problems.extend(f"{name}: {key}: unknown key, rules are written as [[route]]" for key in table if key != "route")
     tables = table.get("route", [])
     if not isinstance(tables, list):
         problems.append(f"{name}: route: write [[route]], with two brackets")
-        return []
-    read = [_route(item, f"{name}: route[{number}]", problems) for number, item in enumerate(tables, 1)]
-    return [route for route in read if route is not None]
+        return {}
+    return {f"{name}: route[{number}]": item for number, item in enumerate(tables, 1)}
 
 
 def _route(table: object, where: str, problems: list[str]) -> Route | None:
     route = read_table(table, Route, where, problems)
-    if route is None:
-        return None
-    found = [
+    problems.extend(
         f"{where}.tags: `{tag[:40]}` is not one surrogate key (no spaces or commas, at most {MAX_KEY_BYTES} bytes)"
-        for tag in route.tags
-        if not tag or re.search(r"[\s,]", tag) or len(tag.encode()) > MAX_KEY_BYTES
-    ]
-    if not route.path.startswith("/"):
-        found.append(f"{where}.path: `{route.path}` must begin with /")
-    problems.extend(found)
-    return None if found else route
+        for tag in _strings(table, "tags")
+        if re.search(r"[\s,]", tag) or not fits(tag)
+    )
+    path = table.get("path", "/") if isinstance(table, Mapping) else "/"
+    if isinstance(path, str) and not path.startswith("/"):
+        problems.append(f"{where}.path: `{path}` must begin with /")
+    return route
 
 
-def _check_names(routes: list[Route], upstreams: tuple[str, ...] | None, problems: list[str]) -> None:
-    names = [route.name for route in routes]
-    problems.extend(f"route `{name}`: named twice" for name in sorted({n for n in names if names.count(n) > 1}))
-    for route in routes:
-        unknown = [name for name in route.upstreams if upstreams is not None and name not in upstreams]
-        problems.extend(f"route `{route.name}`: upstreams: there is no upstream `{name}`" for name in unknown)
+def _check_names(tables: Mapping[str, object], upstreams: tuple[str, ...] | None, problems: list[str]) -> None:
+    seen: dict[str, str] = {}
+    for where, table in tables.items():
+        name = table.get("name") if isinstance(table, Mapping) else None
+        if isinstance(name, str) and seen.setdefault(name, where) != where:
+            problems.append(f"{where}.name: `{name}` is also the name of {seen[name]}")
+        unknown = [name for name in _strings(table, "upstreams") if upstreams is not None and name not in upstreams]
+        problems.extend(f"{where}.upstreams: there is no upstream `{name}`" for name in unknown)
+
+
+def _strings(table: object, key: str) -> list[str]:
+    """The strings of a list in a table that may be wrong elsewhere."""
+    listed = table.get(key) if isinstance(table, Mapping) else None
+    return [item for item in listed if isinstance(item, str)] if isinstance(listed, list) else []

@@ -45,5 +45,8 @@ def keys(values: Iterable[str]) -> tuple[Tag, ...]:
 
 
 def fits(key: str) -> bool:
-    """Whether this can be an owner's key: 1 to 1,024 bytes."""
-    return 0 < len(key.encode(errors="surrogatepass")) <= MAX_KEY_BYTES
+    """Whether this can be an owner's key: 1 to 1,024 bytes of UTF-8."""
+    try:
+        return 0 < len(key.encode()) <= MAX_KEY_BYTES
+    except UnicodeEncodeError:  # bytes that were not UTF-8 come out of headers as lone surrogates
+        return False

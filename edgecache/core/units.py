@@ -2,14 +2,16 @@
 
 import difflib
 import re
+import reprlib
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from enum import Enum
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _BYTES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-_NUMBER_AND_UNIT = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
+_NUMBER_AND_UNIT = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([A-Za-z]*)")
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -33,11 +35,10 @@ def parse_size(value: object) -> Size:
 
 
 def _scaled(value: object, units: Mapping[str, float], default: str, wanted: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"Expected {wanted}, got {value!r}")
-    found = _NUMBER_AND_UNIT.fullmatch(str(value).strip())
+    number = isinstance(value, int | float | str) and not isinstance(value, bool)
+    found = _NUMBER_AND_UNIT.fullmatch(str(value).strip()) if number else None
     if not found or (found[2] or default) not in units:
-        raise ValueError(f"Expected {wanted}, got {value!r}")
+        raise ValueError(f"Expected {wanted}, got {reprlib.repr(value)}")
     return float(found[1]) * units[found[2] or default]
 
 
@@ -77,8 +78,15 @@ def _field(value: object, kind: Any, where: str, problems: list[str]) -> object:
     try:
         return convert(value, kind)
     except (msgspec.ValidationError, ValueError) as error:
-        problems.append(f"{where}: {error}")
+        problems.append(f"{where}: {error}{_choices(kind) if 'enum value' in str(error) else ''}")
         return None
+
+
+def _choices(kind: Any) -> str:
+    """What an enum would accept, wherever in a type it stands."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return f"; known are {', '.join(member.value for member in kind)}"
+    return "".join(_choices(part) for part in get_args(kind))
 
 
 def _suggestion(key: str, known: Mapping[str, object]) -> str:
