@@ -4,7 +4,8 @@ Schemas `CreateChatCompletionResponse` and `CreateChatCompletionStreamResponse` 
 that are unknown here survive both ways.
 """
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -13,6 +14,8 @@ from edgecache.core.entry import Framing
 from edgecache.wire import sse
 
 STORABLE_FINISHES = frozenset({"stop", "tool_calls", "function_call"})
+_WORD = re.compile(r"[a-z_]{1,40}")
+_SAID_ONCE = ("index", "type", "role", "id")
 _encode = msgspec.json.encode
 
 
@@ -33,7 +36,12 @@ class Summary(msgspec.Struct, frozen=True):
         if self.refused:
             return "refusal"
         bad = [finish for finish in self.finishes if finish not in STORABLE_FINISHES]
-        return f"finish_reason {bad[0]}" if bad else None
+        return f"finish_reason {_word(bad[0])}" if bad else None
+
+
+def _word(finish: str | None) -> str:
+    """Fit for a header, whatever a provider sent."""
+    return str(finish) if finish is None or _WORD.fullmatch(finish) else "unknown"
 
 
 UNREADABLE = Summary(finishes=(), tool_calls=False, refused=False)
@@ -42,7 +50,7 @@ UNREADABLE = Summary(finishes=(), tool_calls=False, refused=False)
 def summarise(framing: Framing, body: bytes) -> Summary:
     """Read a whole answer; one that cannot be read, or was cut, has no finishes and so is not stored."""
     try:
-        answer = msgspec.json.decode(body) if framing is Framing.JSON else _gather(_whole_events(body))
+        answer = msgspec.json.decode(body) if framing is Framing.JSON else _gather(_payloads(body))
         return _summary(answer)
     except (msgspec.DecodeError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return UNREADABLE
@@ -53,7 +61,7 @@ def _summary(answer: dict[str, Any]) -> Summary:
     messages = [choice["message"] for choice in choices]
     usage = answer.get("usage") or {}
     return Summary(
-        finishes=() if "error" in answer else tuple(choice.get("finish_reason") for choice in choices),
+        finishes=() if answer.get("error") is not None else tuple(_finish(choice) for choice in choices),
         tool_calls=any(message.get("tool_calls") or message.get("function_call") for message in messages),
         refused=any(message.get("refusal") for message in messages),
         prompt_tokens=int(usage.get("prompt_tokens") or 0),
@@ -61,12 +69,18 @@ def _summary(answer: dict[str, Any]) -> Summary:
     )
 
 
-def _whole_events(body: bytes) -> list[bytes]:
+def _finish(choice: dict[str, Any]) -> str | None:
+    finish = choice.get("finish_reason")
+    return finish if isinstance(finish, str) else None
+
+
+def _payloads(body: bytes) -> list[bytes]:
+    """The data of a whole stream up to its `[DONE]`; what follows that is read by nobody."""
     splitter = sse.EventSplitter(max_event=len(body) + 1)
-    events = splitter.feed(body)
-    if splitter.rest or b"[DONE]" not in (sse.data(event) for event in reversed(events)):
+    payloads = [payload for payload in map(sse.data, splitter.feed(body)) if payload is not None]
+    if splitter.rest or b"[DONE]" not in payloads:
         raise ValueError("cut before its end")
-    return events
+    return payloads[: payloads.index(b"[DONE]")]
 
 
 # --- stream -> one body -------------------------------------------------------------------------------------------
@@ -74,30 +88,25 @@ def _whole_events(body: bytes) -> list[bytes]:
 
 def to_json(body: bytes) -> bytes:
     """A stored stream as one `chat.completion`."""
-    return _encode(_gather(_whole_events(body)))
+    return _encode(_gather(_payloads(body)))
 
 
-def _gather(events: Iterable[bytes]) -> dict[str, Any]:
+def _gather(payloads: Iterable[bytes]) -> dict[str, Any]:
     answer: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
-    for chunk in _chunks(events):
+    for payload in payloads:
+        chunk = msgspec.json.decode(payload)
         for choice in chunk.pop("choices", None) or []:
             _merge_choice(choices.setdefault(choice.get("index", 0), {"index": choice.get("index", 0)}), choice)
         answer.update({name: value for name, value in chunk.items() if value is not None or name not in answer})
+    answer.pop("obfuscation", None)  # padding that hides how long each chunk is
     answer["object"] = "chat.completion"
     answer["choices"] = [_finished(choices[index]) for index in sorted(choices)]
     return answer
 
 
-def _chunks(events: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    for event in events:
-        payload = sse.data(event)
-        if payload is not None and payload != b"[DONE]":
-            yield msgspec.json.decode(payload)
-
-
 def _finished(choice: dict[str, Any]) -> dict[str, Any]:
-    message = {"role": "assistant", "content": None, **choice.pop("delta", {})}
+    message = {"role": "assistant", "content": None, **(choice.pop("delta", None) or {})}
     for call in message.get("tool_calls") or []:
         call.pop("index", None)
     return {"index": choice.pop("index"), "message": message, "logprobs": None, **choice}
@@ -113,11 +122,15 @@ def _merge_choice(total: dict[str, Any], choice: dict[str, Any]) -> None:
 
 
 def _merge(total: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
-    """Strings grow, numbered lists merge by `index`, other lists grow, everything else is replaced."""
+    """Strings grow, numbered lists merge by `index`, other lists grow, everything else is replaced. What is said once
+    stays when a provider repeats it as null or empty.
+    """
     for name, value in delta.items():
         old = total.get(name)
-        if name in ("index", "type", "role", "id") or old is None:
+        if old is None:
             total[name] = _numbered([], value) if isinstance(value, list) else value
+        elif name in _SAID_ONCE:
+            total[name] = old if value in (None, "") else value
         elif isinstance(old, str) and isinstance(value, str):
             total[name] = old + value
         elif isinstance(old, list) and isinstance(value, list):
@@ -149,15 +162,17 @@ def to_stream(body: bytes, *, include_usage: bool) -> bytes:
     choices, usage = answer.pop("choices"), answer.pop("usage", None)
     head = {**answer, "object": "chat.completion.chunk"}
     chunks = [{**head, "choices": [chunk]} for choice in choices for chunk in _choice_chunks(choice)]
-    if include_usage:
+    if include_usage and usage is not None:
         chunks = [{**chunk, "usage": None} for chunk in chunks] + [{**head, "choices": [], "usage": usage}]
     return b"".join(sse.event(_encode(chunk)) for chunk in chunks) + sse.DONE
 
 
 def _choice_chunks(choice: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     delta = dict(choice["message"])
-    if delta.get("tool_calls"):
-        delta["tool_calls"] = [{"index": number, **call} for number, call in enumerate(delta["tool_calls"])]
+    calls = delta.get("tool_calls")
+    if isinstance(calls, list):
+        numbered = enumerate(calls)
+        delta["tool_calls"] = [{**call, "index": at} if isinstance(call, dict) else call for at, call in numbered]
     rest = {name: value for name, value in choice.items() if name != "message"}
     last = {**rest, "delta": {}, "logprobs": None}
     return {**rest, "delta": delta, "finish_reason": None}, last
@@ -172,14 +187,14 @@ def without_usage(event: bytes) -> bytes:
         return event
     try:
         fields = msgspec.json.decode(sse.data(event) or b"", type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return event
     if "usage" not in fields:
         return event
     if bytes(fields["usage"]) != b"null":
-        return b"" if bytes(fields.get("choices", b"")).replace(b" ", b"") == b"[]" else event
+        return b"" if b"".join(bytes(fields.get("choices", b"")).split()) == b"[]" else event
     del fields["usage"]
-    return sse.event(_encode(fields))
+    return sse.with_data(event, _encode(fields))
 
 
 def stream_without_usage(body: bytes) -> bytes:

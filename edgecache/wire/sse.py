@@ -2,8 +2,9 @@
 
 import re
 
-_END = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n|\r\n\n")
+_END = re.compile(rb"(?>\r\n|[\r\n])(?>\r\n|[\r\n])")
 _LINES = re.compile(rb"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
 
 
 class EventSplitter:
@@ -45,8 +46,20 @@ class EventSplitter:
 
 def data(event: bytes) -> bytes | None:
     """The event's data, lines joined by a line feed; None for a comment or an event without data."""
-    lines = [line[5:].removeprefix(b" ") for line in _LINES.split(event) if line.startswith(b"data:")]
-    return b"\n".join(lines) if lines else None
+    lines = [line.partition(b":") for line in _lines(event)]
+    return b"\n".join(value.removeprefix(b" ") for name, _, value in lines if name == b"data") or None
+
+
+def with_data(event: bytes, payload: bytes) -> bytes:
+    """The event with other data; its other fields stay."""
+    others = [line for line in _lines(event) if line and line.partition(b":")[0] != b"data"]
+    lines = [*others, *(b"data: " + line for line in _LINES.split(payload))]
+    return b"\n".join(lines) + b"\n\n"
+
+
+def _lines(event: bytes) -> list[bytes]:
+    """A byte order mark may stand before the first event of a stream."""
+    return _LINES.split(event.removeprefix(_BOM))
 
 
 def event(payload: bytes) -> bytes:
