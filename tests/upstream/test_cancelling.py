@@ -1,6 +1,8 @@
 """Nothing is left behind when a caller leaves, whatever stage its request is in."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -135,6 +137,22 @@ async def test_a_body_read_to_its_end_keeps_the_connection_and_the_pool_is_bound
         for _ in range(5):
             await asyncio.gather(*(_ask(pool) for _ in range(10)))
         assert upstream.accepted == 2
+
+
+async def test_a_kept_connection_does_not_keep_the_answers_that_came_over_it() -> None:
+    async with ScriptedUpstream() as upstream, opened(target(upstream.url)) as pool:
+        replies = []
+        for _ in range(5):
+            rest = asyncio.Event()
+            upstream.enqueue(Answer(chunks=[b"a", rest, b"b"]))
+            reply = await pool.send(call())
+            rest.set()
+            assert await read(reply) == b"ab"
+            replies.append(weakref.ref(reply))
+        del reply
+        gc.collect()
+        assert [reply() for reply in replies] == [None] * 5
+        assert (upstream.accepted, upstream.connections) == (1, 1)
 
 
 async def test_closing_the_pool_ends_what_is_under_way() -> None:

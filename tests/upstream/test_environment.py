@@ -2,6 +2,7 @@
 
 import base64
 import ssl
+import threading
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,19 @@ async def test_ssl_cert_file_is_trusted(tls: tuple[ssl.SSLContext, str], monkeyp
     monkeypatch.setenv("SSL_CERT_FILE", tls[1])
     async with ScriptedUpstream(tls=tls[0]) as upstream, opened(target(upstream.url)) as pool:
         assert (await _status(pool)) == 400
+
+
+async def test_certificates_are_read_off_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+    make = ssl.create_default_context
+
+    def noting() -> ssl.SSLContext:
+        threads.append(threading.current_thread())
+        return make()
+
+    monkeypatch.setattr(ssl, "create_default_context", noting)
+    async with opened(target("https://h.example"), target("http://h.example", "two")):
+        assert len(threads) == 1 and threads[0] is not threading.current_thread()
 
 
 async def test_http_where_tls_is_expected_says_so() -> None:
