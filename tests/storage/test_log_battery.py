@@ -46,7 +46,8 @@ async def test_a_follower_that_leaves_disturbs_nobody(storage: Storage) -> None:
     leaving = asyncio.create_task(take(storage.log.follow(0), 99))
     await storage.log.append(purge(1))
     leaving.cancel()
-    await asyncio.wait([leaving])
+    done, _ = await asyncio.wait([leaving], timeout=20)
+    assert done == {leaving}
     await storage.log.append(purge(2))
     async with asyncio.timeout(20):
         assert [one.sequence for one in await staying] == [1, 2]

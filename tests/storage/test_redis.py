@@ -144,6 +144,18 @@ async def test_nodes_follow_each_other(storage: RedisStorage, server: RedisServe
     await other.close()
 
 
+async def test_a_follower_can_be_cancelled_at_any_moment(storage: RedisStorage) -> None:
+    """`asyncio.wait_for` inside redis-py swallows some cancellations (python/cpython#86296); they must not get lost."""
+    await storage.log.append(purge(1))
+    for steps in range(60):
+        follower = asyncio.create_task(take(storage.log.follow(0), 99))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        follower.cancel()
+        await asyncio.wait([follower], timeout=20)
+        assert follower.cancelled(), f"after {steps} steps"
+
+
 async def test_a_follower_waits_for_a_server_that_is_away(storage: RedisStorage, server: RedisServer) -> None:
     await storage.log.append(purge(1))
     follower = storage.log.follow(0)

@@ -7,9 +7,10 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
-from concurrent.futures import wait
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, wait
 from pathlib import Path
+from typing import Any
 
 import pytest
 from storage_samples import SCOPE, entry, purge, scanned
@@ -158,6 +159,27 @@ async def test_writes_that_come_together_share_transactions(storage: SqliteStora
     assert storage.statistics().transactions - before < 100
 
 
+async def test_purges_and_facts_are_flushed_to_the_disk(
+    storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[bool] = []
+    submit = SqliteWriter.submit
+
+    def spy(writer: SqliteWriter, work: Callable[[sqlite3.Connection], Any], *, durable: bool) -> Future[Any]:
+        flushed.append(durable)
+        return submit(writer, work, durable=durable)
+
+    monkeypatch.setattr(SqliteWriter, "submit", spy)
+    await storage.log.append(purge(1))
+    await storage.log.trim(1)
+    await storage.registry.set("a", "b", b"")
+    await storage.registry.set_default("a", "c", b"")
+    await storage.registry.remove("a", "c")
+    assert flushed == [True] * 5
+    await storage.store.put(entry())
+    assert flushed[5:] == [False]
+
+
 async def test_a_full_disk_is_an_error_and_nothing_acknowledged_is_lost(path: Path) -> None:
     """The limit on the size of a file stands for the disk; when it is lifted, writing goes on."""
     result = await asyncio.to_thread(_python, FULL_DISK, str(path))
@@ -178,7 +200,7 @@ def test_a_job_that_fails_fails_alone(tmp_path: Path) -> None:
     cancelled = writer.submit(lambda c: c.execute("INSERT INTO numbers VALUES (9)"), durable=False)
     cancelled.cancel()
     gate.set()
-    wait(jobs)
+    assert not wait(jobs, timeout=20).not_done
     assert [job.exception() and type(job.exception()) for job in jobs] == [
         None, None, None, StoreUnavailable, None, IndexError,
     ]  # fmt: skip
