@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import shutil
+import socket
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+import trustme
 from storage_samples import SCOPE, entry, purge, scanned, take
 
 from edgecache.core.purges import Logged
@@ -65,6 +67,27 @@ async def test_a_unix_socket_and_a_password(redis_installed: None) -> None:
         with pytest.raises(StoreUnavailable, match="Authentication"):
             await RedisStorage(f"unix://{server.folder}/redis.sock").open()
         storage = RedisStorage(f"unix://:secret@{server.folder}/redis.sock?db=1")
+        await storage.open()
+        await storage.store.put(entry())
+        assert await storage.store.count() == 1
+        await storage.close()
+
+
+async def test_tls(redis_installed: None, tmp_path: Path) -> None:
+    ca = trustme.CA()
+    certificate = ca.issue_cert("127.0.0.1")
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    files = [f"--tls-{name}-file {tmp_path}/{name}.pem" for name in ("cert", "key")]
+    options = f"--tls-port {port} --tls-auth-clients no --tls-ca-cert-file {tmp_path}/ca.pem {' '.join(files)}".split()
+    async with RedisServer(options=options):
+        with pytest.raises(StoreUnavailable, match="certificate"):
+            await RedisStorage(f"rediss://127.0.0.1:{port}/0").open()
+        storage = RedisStorage(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tmp_path}/ca.pem")
         await storage.open()
         await storage.store.put(entry())
         assert await storage.store.count() == 1
