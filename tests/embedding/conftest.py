@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from backends import BACKENDS, Backend
 from blockbuster import BlockBuster, blockbuster_ctx
+from embedding_backends import BACKENDS, Backend
 
 from edgecache.core.ports import Embedder
 from edgecache.embedding import build

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from backends import write_published_folder
+from embedding_backends import write_published_folder
 
 from edgecache.embedding import VERSION, OnnxEmbedder, build
 from edgecache.embedding.convert import ABOUT, About

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from backends import Backend
+from embedding_backends import Backend
 
 from edgecache.embedding.batching import BatchingEmbedder
 from edgecache.errors import EmbeddingUnavailable
