@@ -15,7 +15,7 @@ def models_added(body: bytes, names: Sequence[str], created: int) -> bytes:
     try:
         fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         listed = msgspec.json.decode(fields["data"], type=list[msgspec.Raw])
-    except (msgspec.DecodeError, KeyError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, RecursionError):
         return body
     return msgspec.json.encode({**fields, "data": [*listed, *(_model(name, created) for name in names)]})
 

@@ -10,6 +10,8 @@ from edgecache.errors import BadRequest
 
 MAX_STOPS = 4
 _AT = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+_HINTS = {"n": "; the local model gives one answer, so 1 or nothing"}
 
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=1 << 31)]
@@ -62,7 +64,7 @@ def to_prompt(fields: Any) -> Prompt:
     for name, what in UNSUPPORTED.items():
         if fields.get(name):
             raise BadRequest(f"The local model cannot {what}: leave out `{name}`.", param=name)
-    _check_format(fields.get("response_format"))
+    _check_text_only(fields)
     try:
         request = msgspec.convert(fields, LocalRequest)
     except msgspec.ValidationError as error:
@@ -71,17 +73,21 @@ def to_prompt(fields: Any) -> Prompt:
     return Prompt(turns, _sampling(request))
 
 
-def _check_format(wanted: Any) -> None:
+def _check_text_only(fields: dict[str, Any]) -> None:
+    wanted = fields.get("response_format")
     if wanted is not None and (not isinstance(wanted, dict) or wanted.get("type") != "text"):
         raise BadRequest("The local model answers in text only: leave out `response_format`.", param="response_format")
+    if fields.get("modalities") not in (None, ["text"]):
+        raise BadRequest("The local model answers in text only: leave out `modalities`.", param="modalities")
 
 
 def _refusal(error: msgspec.ValidationError) -> BadRequest:
     found = _AT.fullmatch(str(error))
-    if found:
-        return BadRequest(f"Invalid value for '{found[2]}': {found[1]}.", param=found[2])
-    missing = re.search(r"required field `(\w+)`", str(error))
-    return BadRequest(f"Invalid request: {error}.", param=missing[1] if missing else None)
+    problem, place = found.groups() if found else (str(error), "")
+    if missing := _MISSING.fullmatch(problem):
+        param = f"{place}.{missing[1]}".lstrip(".")
+        return BadRequest(f"Missing required parameter: '{param}'.", param=param)
+    return BadRequest(f"Invalid value for '{place}': {problem}{_HINTS.get(place, '')}.", param=place)
 
 
 def _role(role: str) -> str:

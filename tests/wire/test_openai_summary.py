@@ -1,0 +1,128 @@
+"""What decides whether an answer is stored: never one that was cut, and never an exception, whatever came."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from recorded import DONE, REFUSAL, TEXT, TOOLS, TWO, WRITTEN, chunk, delta
+
+from edgecache.core.entry import Framing
+from edgecache.wire import sse
+from edgecache.wire.openai_reply import UNREADABLE, Summary, summarise, to_json, without_usage
+
+
+def finished(*finishes: Any, message: Any = None, **more: Any) -> bytes:
+    choices = [{"message": message or {"content": "a"}, "finish_reason": finish} for finish in finishes]
+    return json.dumps({"choices": choices, **more}).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (finished("stop"), None),
+        (finished("stop", "tool_calls"), None),
+        (finished("function_call"), None),
+        (finished("stop", error=None), None),
+        (finished("stop", "length"), "finish_reason length"),
+        (finished("content_filter"), "finish_reason content_filter"),
+        (finished(None), "finish_reason None"),
+        (finished([]), "finish_reason None"),
+        (finished({"a": 1}), "finish_reason None"),
+        (finished("new\r\nSet-Cookie: x"), "finish_reason unknown"),
+        (finished("stop", message={"refusal": "No."}), "refusal"),
+        (finished("stop", error={"message": "x"}), "no choices"),
+        (finished(), "no choices"),
+        (b'{"error":{"message":"x"}}', "no choices"),
+        (b"[]", "no choices"),
+        (b"", "no choices"),
+        (b"<html>", "no choices"),
+        (finished("stop")[:-1], "no choices"),
+    ],
+)
+def test_why_an_answer_is_not_stored(body: bytes, why: str | None) -> None:
+    assert summarise(Framing.JSON, body).why_not_stored == why
+
+
+@pytest.mark.parametrize(
+    ("stream", "why"),
+    [
+        (TEXT, None),
+        (TOOLS, None),
+        (TWO, None),
+        (REFUSAL, "refusal"),
+        (chunk(delta(content="a")) + DONE, "finish_reason None"),
+        (chunk(delta(content="a", finish="length")) + DONE, "finish_reason length"),
+        (chunk(delta(finish="stop"), delta(1)) + DONE, "finish_reason None"),
+        (chunk(delta(finish="stop")) + b'data: {"error":{"message":"overloaded"}}\n\n' + DONE, "no choices"),
+        (chunk(delta(finish="stop")), "no choices"),
+        (DONE, "no choices"),
+        (DONE + chunk(delta(finish="stop")), "no choices"),
+        (chunk(delta(finish="stop")) + b"data: {broken\n\n" + DONE, "no choices"),
+    ],
+)
+def test_why_a_stream_is_not_stored(stream: bytes, why: str | None) -> None:
+    assert summarise(Framing.SSE, stream).why_not_stored == why
+
+
+def test_what_a_summary_says() -> None:
+    assert summarise(Framing.SSE, TEXT) == Summary(("stop",), False, False, 3, 4)
+    assert summarise(Framing.SSE, TOOLS).tool_calls
+    assert summarise(Framing.JSON, finished("stop", message={"function_call": {"name": "f"}})).tool_calls
+    assert summarise(Framing.SSE, b"data: x\n\n") == UNREADABLE
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("name", [name for name in WRITTEN if name != "refusal"])
+def test_a_stream_cut_anywhere_is_never_stored(name: str, line_end: bytes) -> None:
+    stream = WRITTEN[name].replace(b"\n", line_end)
+    assert summarise(Framing.SSE, stream).why_not_stored is None
+    for length in range(len(stream)):
+        assert summarise(Framing.SSE, stream[:length]).why_not_stored is not None
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_body_cut_anywhere_is_never_stored(name: str) -> None:
+    body = to_json(WRITTEN[name])
+    for length in range(len(body)):
+        assert summarise(Framing.JSON, body[:length]).why_not_stored is not None
+
+
+known = st.sampled_from(["choices", "message", "delta", "finish_reason", "usage", "error", "index", "tool_calls",
+                         "refusal", "prompt_tokens", "completion_tokens", "logprobs", "content"])  # fmt: skip
+hostile = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(known, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def summarise_safely(framing: Framing, body: bytes) -> None:
+    why = summarise(framing, body).why_not_stored
+    assert why is None or (why.isascii() and why.isprintable() and len(why) < 80)
+
+
+@given(st.dictionaries(known, hostile, max_size=4) | hostile)
+def test_hostile_answers_never_raise(answer: Any) -> None:
+    summarise_safely(Framing.JSON, json.dumps(answer).encode())
+
+
+@given(st.lists(st.dictionaries(known, hostile, max_size=4) | hostile, max_size=4))
+def test_hostile_streams_never_raise(chunks: list[Any]) -> None:
+    summarise_safely(Framing.SSE, b"".join(sse.event(json.dumps(one).encode()) for one in chunks) + DONE)
+
+
+@given(st.binary(max_size=80))
+def test_random_bytes_never_raise(body: bytes) -> None:
+    summarise_safely(Framing.JSON, body)
+    summarise_safely(Framing.SSE, body + DONE)
+    without_usage(b'"usage"' + body)
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'{"choices":[', b'{"choices":[{"message":'])
+def test_deep_answers_never_raise(opening: bytes) -> None:
+    summarise_safely(Framing.JSON, opening * 50_000)
+    summarise_safely(Framing.SSE, sse.event(opening * 50_000) + DONE)
+    deep = chunk(delta(finish="stop", x=1)).replace(b'"x": 1', b'"x": ' + b'{"a":' * 900 + b"1" + b"}" * 900)
+    summarise_safely(Framing.SSE, deep + deep + DONE)
