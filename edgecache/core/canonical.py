@@ -31,9 +31,9 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """A request as its dialect's codec read it.
 
-    `fields` is all that is identity, under neutral names, with a mark that no document can hold where `text` was taken
-    out. `text` is the last user text, empty where there is none to be fuzzy about. `model` is the one asked for.
-    `exact_only` and `uncacheable` say why, where it is so.
+    `fields` is all that is identity, under neutral names, with `text` taken out in such a way that no other request
+    has the same `fields`. `text` is the last user text, empty where there is none to be fuzzy about. `model` is the
+    one asked for. `exact_only` and `uncacheable` say why, where it is so.
     """
 
     operation: str

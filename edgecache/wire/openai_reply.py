@@ -78,7 +78,7 @@ def _payloads(body: bytes) -> list[bytes]:
     """The data of a whole stream up to its `[DONE]`; what follows that is read by nobody."""
     splitter = sse.EventSplitter(max_event=len(body) + 1)
     payloads = [payload for payload in map(sse.data, splitter.feed(body)) if payload is not None]
-    if splitter.rest or b"[DONE]" not in payloads:
+    if b"[DONE]" not in payloads:
         raise ValueError("cut before its end")
     return payloads[: payloads.index(b"[DONE]")]
 

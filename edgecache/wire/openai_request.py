@@ -20,8 +20,8 @@ IGNORED_PREFIX = "prompt_cache_"
 
 _NEUTRAL = {"max_completion_tokens": "max_tokens"}
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
-_TEXT_GOES_HERE = {"type": "text", "text": msgspec.Raw(b"<text>")}
-"""Not JSON, so that no request can hold it: its place and its absence are identity."""
+_TEXT_GOES_HERE = {"type": "text", "text": ""}
+"""Looks like a text part because it stands for the only one: content that keeps its texts has none, or several."""
 
 MAX_DEPTH = 256
 """Levels of nesting that are read. Fewer than the interpreter's stack allows wherever it stands, so that what was read

@@ -214,6 +214,13 @@ ATTACKS: dict[str, list[dict[str, Any]]] = {
         ask([TEXT_X, {"type": "text", "text": "<text>"}]),
         ask([{"type": "text", "text": {"$text": 0}}]),
     ],
+    "an empty text among others": [
+        ask([TEXT_X, IMAGE]),
+        ask([{"type": "text", "text": ""}, IMAGE]),
+        ask([{"type": "text", "text": ""}, TEXT_X, IMAGE]),
+        ask([TEXT_X, {"type": "text", "text": ""}, IMAGE]),
+        ask([{"type": "text", "text": ""}, {"type": "text", "text": ""}, IMAGE]),
+    ],
     "text moved between parts": [
         ask([{"type": "text", "text": "xy"}]),
         ask([TEXT_X, {"type": "text", "text": "y"}]),
