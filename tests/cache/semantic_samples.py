@@ -59,9 +59,10 @@ async def ask(index: SemanticIndex, query: Floats, k: int = 10, scope: Scope = A
 
 
 class Hold:
-    """Keeps a worker thread from starting its work until `release`."""
+    """Keeps a worker thread from starting its work, or, `after` it, from handing it over, until `release`."""
 
-    def __init__(self) -> None:
+    def __init__(self, after: bool = False) -> None:
+        self.after = after
         self.reached = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._free = threading.Event()
@@ -75,7 +76,7 @@ class Hold:
 
 
 class HeldIndex(SemanticIndex):
-    """An index whose next search or build stops in its thread, after its views were taken and before it reads them."""
+    """An index whose next search or build is held in its thread, after its views were taken."""
 
     next_search: Hold | None = None
     next_build: Hold | None = None
@@ -84,8 +85,8 @@ class HeldIndex(SemanticIndex):
         self.next_search = Hold()
         return self.next_search
 
-    def hold_build(self) -> Hold:
-        self.next_build = Hold()
+    def hold_build(self, after: bool = False) -> Hold:
+        self.next_build = Hold(after)
         return self.next_build
 
     async def _in_thread(self, pool: ThreadPoolExecutor | None, work: Callable[[], T]) -> T:
@@ -95,8 +96,11 @@ class HeldIndex(SemanticIndex):
             hold, self.next_search = self.next_search, None
 
         def held() -> T:
-            if hold is not None:
+            if hold is not None and not hold.after:
                 hold.wait_in_thread()
-            return work()
+            done = work()
+            if hold is not None and hold.after:
+                hold.wait_in_thread()
+            return done
 
         return await super()._in_thread(pool, held)

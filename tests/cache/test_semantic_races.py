@@ -228,6 +228,21 @@ async def test_build_of_a_dropped_partition_is_stopped_and_not_taken_for_its_suc
     await index.close()
 
 
+async def test_graph_that_was_ready_when_its_partition_was_dropped_is_not_counted() -> None:
+    index = HeldIndex(DIMENSIONS, graph_from=600)
+    await index.open()
+    hold = index.hold_build(after=True)
+    await fill(index, VECTORS[:600])
+    await hold.reached.wait()
+    for row in range(600):
+        index.discard(ALICE, PARTITION, key(row))
+    hold.release()
+    await index.wait_built()
+    counts = index.statistics()
+    assert (counts.graphs, counts.vectors, counts.dead, counts.bytes) == (0, 0, 0, 0)
+    await index.close()
+
+
 async def test_close_abandons_the_build_that_runs_and_those_that_wait() -> None:
     index = HeldIndex(DIMENSIONS, graph_from=600)
     await index.open()
