@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from asking import CALLED, IMAGE, SYSTEM, TOOL, ask, identity, user
+from chat_requests import CALLED, IMAGE, SYSTEM, TOOL, ask, identity, user
 
 # name: (request, scope, headers, query, partition, key)
 GOLDEN: dict[str, tuple[Any, str, dict[str, str], str, str, str]] = {

@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 import pytest
-from asking import CALLED, IMAGE, SYSTEM, TOOL, ask, identity, read, user
+from chat_requests import CALLED, IMAGE, SYSTEM, TOOL, ask, identity, read, user
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
