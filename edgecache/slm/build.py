@@ -10,7 +10,7 @@ from edgecache.slm.graph import Graph, Recipe, positions
 from edgecache.slm.template import ChatTemplate
 from edgecache.slm.vocabulary import Vocabulary
 
-VERSION = "1"
+VERSION = "2"
 """Changes with anything that changes what `build` writes."""
 
 TOKENIZER = "tokenizer.json"
