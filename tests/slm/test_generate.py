@@ -12,6 +12,7 @@ from tiny_llama import CONTEXT
 from edgecache.core.generation import Finished, Piece, Prompt, Sampling, Turn
 from edgecache.errors import BadRequest, ContextTooLong, ModelUnavailable, Overloaded
 from edgecache.slm import LocalModel
+from edgecache.slm.session import Session
 
 Open = Callable[..., LocalModel]
 Events = AsyncGenerator[Piece | Finished, None]
@@ -151,6 +152,41 @@ async def test_cancelled_while_its_prompt_is_read(tiny: Path, opened: Open) -> N
     assert finished.completion_tokens > 0
     assert text
     await _until(lambda: model.statistics().busy_rows == 0)
+
+
+async def test_run_under_way_is_ended_and_the_next_one_is_not(
+    model: LocalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller leaves between the start of a read and its end; the run ends early and harms nobody else."""
+    started, left, ended = threading.Event(), threading.Event(), threading.Event()
+    read = Session.read
+
+    def held(session: Session, row: int, tokens: list[int], length: int) -> object:
+        if left.is_set():
+            return read(session, row, tokens, length)
+        started.set()
+        left.wait(20)
+        try:
+            return read(session, row, tokens, length)
+        except ModelUnavailable:
+            ended.set()
+            raise
+
+    monkeypatch.setattr(Session, "read", held)
+    leaving = asyncio.create_task(_ask(model, _prompt()))
+    await asyncio.to_thread(started.wait, 20)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    left.set()
+    await _ask(model, _prompt(max_tokens=2))
+    assert ended.is_set()
+    assert model.statistics().failed == 0
+
+
+async def test_text_held_back_for_a_stop_comes_out_at_the_end(model: LocalModel) -> None:
+    text, finished = await _ask(model, _prompt(max_tokens=12))
+    assert await _ask(model, _prompt(max_tokens=12, stop=(text[-1] + "never",))) == (text, finished)
 
 
 async def test_queue_is_bounded(tiny: Path, opened: Open) -> None:
