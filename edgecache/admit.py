@@ -16,7 +16,7 @@ from edgecache.wire.openai_request import DIALECT
 from edgecache.wire.surrogate import TAG_HEADERS
 
 _NOT_KEPT = frozenset({
-    *TAG_HEADERS, "set-cookie", "date", "age", "content-length", "content-encoding", "retry-after",
+    *TAG_HEADERS, "set-cookie", "date", "age", "content-length", "content-encoding", "retry-after", "server", "via",
     "cache-control", "cdn-cache-control", "surrogate-control", "expires", "alt-svc", "server-timing",
     "strict-transport-security", "x-cache", "cache-status", "x-served-by", "edge-source", "x-edgecache-id",
 })  # fmt: skip

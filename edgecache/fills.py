@@ -8,7 +8,7 @@ from edgecache.admit import Admission, kept_headers
 from edgecache.cache.flights import Flight, Flights
 from edgecache.core.entry import Framing
 from edgecache.core.ledger import Ledger
-from edgecache.core.tags import keys
+from edgecache.core.tags import Kind, Tag, keys
 from edgecache.core.trace import Trace
 from edgecache.errors import UpstreamBroken
 from edgecache.tiers import Ask, Head, TierReply, Tiers
@@ -70,9 +70,14 @@ class Fills:
         scope, key = ask.identity.scope, ask.identity.key
         flight = self.flights.find(scope, key)
         if flight is not None and self._ledger.killer(flight.tags, flight.horizon) is None:
-            flight.tags = tuple(dict.fromkeys((*flight.tags, *ask.claimed)))
+            flight.tags = tuple(dict.fromkeys((*flight.tags, *ask.tags)))
             return flight, self.flights.join(flight), True
-        flight = Flight(self._ledger.horizon(), ask.tags, keep=ask.route.max_answer, finish=ask.route.finish)
+        flight = Flight(
+            self._ledger.horizon(),
+            (*ask.tags, Tag(Kind.ID, key.hex())),
+            keep=ask.route.max_answer,
+            finish=ask.route.finish,
+        )
         return flight, self.flights.start(scope, key, flight, lambda f: self._fill(f, ask, vector)), False
 
     def _may_stay(self, flight: Flight[Head], head: Head, arrival: int) -> bool:

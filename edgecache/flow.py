@@ -12,7 +12,7 @@ import msgspec
 from edgecache.cache.bounded import Bounded
 from edgecache.cache.exact import ExactCache
 from edgecache.core.decision import Decision, Outcome
-from edgecache.core.entry import Entry, Framing, Scope
+from edgecache.core.entry import Entry, Framing, Horizon, Scope
 from edgecache.core.ledger import Ledger
 from edgecache.core.policy import Mode
 from edgecache.core.ports import Embedder, Index, Store
@@ -75,28 +75,47 @@ class Flow:
     # --- exact ----------------------------------------------------------------------------------------------------
 
     def exact_hit(self, ask: Asked) -> Answer | None:
-        """From memory, at once; None also for what may not be cached."""
+        """From memory, at once."""
+        entry = self.exact_entry(ask)
+        return self.serve(entry, ask) if entry is not None else None
+
+    def exact_entry(self, ask: Asked) -> Entry | None:
+        """The entry in memory that may be served now; None also for what may not be cached."""
         if ask.identity is None:
             return None
         entry = self._exact.get(ask.identity.scope, ask.identity.key)
-        if entry is None or not ask.claimed.issubset(entry.tags) or not self._is_servable(entry, ask):
-            return None
-        return self._serve(entry, ask, "")
+        return entry if entry is not None and _carries(entry, ask) and self._is_servable(entry, ask) else None
+
+    def is_same(self, entry: Entry, seen: Horizon, now: float) -> bool:
+        """Whether what `exact_entry` said when the ledger was at `seen` must still be so: nothing was purged since, the
+        entry was not replaced, and it is fresh.
+        """
+        ledger = self._ledger
+        return (
+            ledger.applied == seen.sequence
+            and entry.expires_at > now
+            and self._exact.get(entry.scope, entry.key) is entry
+            and ledger.log == seen.log
+        )
+
+    def horizon(self) -> Horizon:
+        return self._ledger.horizon()
 
     async def _stored_hit(self, ask: Ask) -> Answer | None:
         assert ask.identity is not None
         entry = await self._fetch(ask, ask.identity.key)
         if entry is not None:
             entry = await self._claim(entry, ask)
-        return self._serve(entry, ask, "") if entry is not None and self._is_servable(entry, ask) else None
+        return self.serve(entry, ask) if entry is not None and self._is_servable(entry, ask) else None
 
     async def _claim(self, entry: Entry, ask: Ask) -> Entry | None:
-        """The entry with the tags this request claims for it, so that purging one of them takes it back. Its horizon
-        stays: a claimed tag purged since the fill kills it now. None where that could not be made durable.
+        """The entry with all tags an answer to this request carries (another path, another rule, other surrogate
+        keys), so that purging one of them takes it back. Its horizon stays: such a tag purged since the fill kills it
+        now. None where that could not be made durable.
         """
-        if ask.claimed.issubset(entry.tags) or not self._is_servable(entry, ask):
+        if _carries(entry, ask) or not self._is_servable(entry, ask):
             return entry
-        tags = tuple(dict.fromkeys((*entry.tags, *sorted(ask.claimed))))
+        tags = tuple(dict.fromkeys((*entry.tags, *ask.tags)))
         claimed = msgspec.structs.replace(entry, tags=tags)
         self._exact.put(claimed)
         try:
@@ -168,12 +187,13 @@ class Flow:
                 continue
             entry = await self._claim(entry, ask)
             if entry is not None and self._is_servable(entry, ask):
-                return self._serve(entry, ask, decision.explain()), decision
+                return self.serve(entry, ask, decision.explain()), decision
         return None, nearest
 
     # --- serve ----------------------------------------------------------------------------------------------------
 
-    def _serve(self, entry: Entry, ask: Asked, detail: str) -> Answer:
+    def serve(self, entry: Entry, ask: Asked, detail: str = "") -> Answer:
+        """An answer made of this entry, which the caller has just found servable."""
         age = max(0, int(self._clock() - entry.stored_at))
         trace = Trace(
             route=ask.route.name,
@@ -207,3 +227,8 @@ class Flow:
             body = render(entry.framing, entry.body, stream=stream, include_usage=include_usage)
             self._rendered.put(presentation, body)
         return body
+
+
+def _carries(entry: Entry, ask: Asked) -> bool:
+    """Whether a purge of any tag of the request would take the entry back."""
+    return set(ask.tags).issubset(entry.tags)

@@ -19,11 +19,12 @@ from edgecache.wire.openai_prompt import to_prompt
 from edgecache.wire.openai_request import ChatRequest
 from edgecache.wire.surrogate import response_keys
 
+_SEPARATED_BY_SPACE = ("surrogate-key", "xkey")
+
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request asks, the same each time the same bytes come from the same caller. `tags` are those known before
-    anyone answered, `claimed` the ones among them that the request itself named; `identity` is None where nothing of
-    it may be cached.
+    """What a request asks, the same each time the same bytes come from the same caller. `tags` are those that any
+    answer to it carries; `identity` is None where nothing of it may be cached.
     """
 
     request: ChatRequest
@@ -31,7 +32,6 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope
     route: Route
     tags: tuple[Tag, ...]
-    claimed: frozenset[Tag] = frozenset()
 
 
 class Ask(Asked, frozen=True, kw_only=True):
@@ -128,7 +128,7 @@ class Tiers:
             framing=Framing.SSE if stream else Framing.JSON,
             source=Source.LOCAL,
             model=generator.name,
-            lifetime=Lifetime(ask.route.ttl),
+            lifetime=Lifetime(float(ask.route.ttl)),
         )
         return TierReply(head, pieces, events.aclose)
 
@@ -171,7 +171,7 @@ def _storable(ask: Ask) -> Call:
 
 
 def _upstream_head(reply: UpstreamReply, ask: Ask) -> Head:
-    named = {name.lower(): value for name, value in reply.headers}
+    named = joined(reply.headers)
     return Head(
         status=reply.status,
         headers=reply.headers,
@@ -179,8 +179,18 @@ def _upstream_head(reply: UpstreamReply, ask: Ask) -> Head:
         source=Source.UPSTREAM,
         model=ask.request.model,
         keys=response_keys(named),
-        lifetime=lifetime(named, default=ask.route.ttl, provider_cache_control=ask.route.provider_cache_control),
+        lifetime=lifetime(named, default=float(ask.route.ttl), provider_cache_control=ask.route.provider_cache_control),
     )
+
+
+def joined(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """By lower-case name; the values of a repeated field together (RFC 9110 section 5.3)."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        low = name.lower()
+        between = " " if low in _SEPARATED_BY_SPACE else ", "
+        found[low] = found[low] + between + value if low in found else value
+    return found
 
 
 def _framing(headers: dict[str, str]) -> Framing | None:

@@ -5,6 +5,7 @@ cancels it. State changes are synchronous; only waiting is not.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
@@ -12,6 +13,9 @@ import msgspec
 
 from edgecache.core.entry import Horizon, Scope
 from edgecache.core.tags import Tag
+from edgecache.errors import EdgecacheError
+
+_log = logging.getLogger("edgecache.flights")
 
 H = TypeVar("H")
 
@@ -152,6 +156,8 @@ class Flight(Generic[H]):
         if task.cancelled():
             self.fail(ConnectionAbortedError("the fill was cancelled"))
         elif error := task.exception():
+            if not isinstance(error, EdgecacheError):
+                _log.error("a fill failed", exc_info=error)
             self.fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
 
     async def cancel(self) -> None:

@@ -26,6 +26,7 @@ class Kind(StrEnum):
     NAMES = "names"
     CODE = "code"
     QUOTES = "quotes"
+    SYMBOLS = "symbols"
     ORDER = "order"
     ASKED = "asked"
     WORDS = "words"

@@ -43,13 +43,17 @@ class Ledger:
     """
 
     def __init__(self, log: str, *, max_tombstones: int = 200_000) -> None:
+        self._max_tombstones = max_tombstones
+        self.reset(log)
+
+    def reset(self, log: str) -> None:
+        """Begin with an empty log called `log`: what was filled under another one is dead."""
         self.log = log
         self.applied = 0
         self._floor = 0
         self._purged: dict[Tag, int] = {}
         self._floors = array("Q", bytes(8 * FLOORS))
         self._floored = False
-        self._max_tombstones = max_tombstones
 
     def horizon(self) -> Horizon:
         """Read this before a fill begins: what is purged later kills what the fill brings."""

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from edgecache.decide import asked, calendar, code, language, names, negation, numbers, opposites, order, units
+from edgecache.decide import asked, calendar, code, language, names, negation, numbers, opposites, order, symbols, units
 from edgecache.decide.text import MAX_CHARACTERS, normalise, words
 
 
@@ -22,6 +22,7 @@ class Features(NamedTuple):
     names: names.Names
     code: code.Code
     quoted: tuple[str, ...]
+    symbols: str
     content: tuple[str, ...]
     asked: str
 
@@ -45,6 +46,7 @@ def features(text: str) -> Features:
         names=names.names(found),
         code=code.code(normalised),
         quoted=code.quoted(normalised),
+        symbols=symbols.symbols(normalised),
         content=order.content(found),
         asked=asked.asked(found),
     )

@@ -94,6 +94,10 @@ def _quotes(question: Features, stored: Features) -> Difference | None:
     return _joined(one, other)
 
 
+def _symbols(question: Features, stored: Features) -> Difference | None:
+    return None if question.symbols == stored.symbols else (question.symbols, stored.symbols)
+
+
 def _order(question: Features, stored: Features) -> Difference | None:
     pair = order.swapped(question.content, stored.content)
     return (" .. ".join(pair), " .. ".join(reversed(pair))) if pair else None
@@ -130,6 +134,7 @@ _CHECKS: tuple[tuple[Kind, Callable[[Features, Features], Difference | None]], .
     (Kind.NAMES, _names),
     (Kind.CODE, _code),
     (Kind.QUOTES, _quotes),
+    (Kind.SYMBOLS, _symbols),
     (Kind.ORDER, _order),
     (Kind.ASKED, _asked),
     (Kind.WORDS, _words),

@@ -1,7 +1,6 @@
 """The traffic listener: which requests are ours to answer, whose they are, and what is passed through."""
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -9,7 +8,6 @@ from aiohttp import web
 
 from edgecache.account.callers import By, Caller, Callers
 from edgecache.account.tokens import Tokens
-from edgecache.cache.bounded import Bounded
 from edgecache.core.canonical import IDENTITY_HEADERS, identify
 from edgecache.core.policy import Mode, Route, Tier
 from edgecache.core.ports import Call, Upstream
@@ -17,6 +15,7 @@ from edgecache.core.tags import keys
 from edgecache.edge import respond
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.purge_api import PurgeApi
+from edgecache.edge.readings import Reading, Readings
 from edgecache.edge.requests import CREDENTIAL_HEADERS, body, continue_if_expected, credential, target
 from edgecache.edge.server import error_response
 from edgecache.errors import BadRequest, Forbidden, NotFound, RequestError, Unauthenticated
@@ -32,10 +31,10 @@ CHAT_PATH = "/chat/completions"
 MODELS_PATH = "/v1/models"
 TAGS = "surrogate-key"
 
-COUNTED = (*CREDENTIAL_HEADERS, *IDENTITY_HEADERS, TAGS, "content-encoding")
+COUNTED = frozenset(name.encode() for name in (*CREDENTIAL_HEADERS, *IDENTITY_HEADERS, TAGS, "content-encoding"))
 """Headers that, with target and body, settle everything about a request that can be remembered."""
-REMEMBERED = 64 << 10
-"""Bytes of the largest body whose reading is remembered."""
+REMEMBERED = 32 << 20
+"""Bytes that readings of earlier requests may cost."""
 INLINE = 256 << 10
 """Bytes of the largest body that is read on the event loop."""
 
@@ -75,8 +74,7 @@ class Proxy:
         self._node = node
         self._body_limit = body_limit
         self._clock = clock
-        self._read: Bounded[bytes, Asked] = Bounded(32 << 20, lambda asked: 2_048 + 4 * len(asked.request.body))
-        self._read_under = (0, 0)
+        self._readings = Readings(REMEMBERED, COUNTED)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Every request of the traffic listener."""
@@ -90,7 +88,7 @@ class Proxy:
                 return await self._models(request, path, query)
             return await self._pass_through(request, path, query)
         except RequestError as error:
-            self._metrics.count_named("none", "error", 0)
+            self._metrics.tally("none", "error").add(0)
             return error_response(error)
 
     # --- chat -----------------------------------------------------------------------------------------------------
@@ -98,37 +96,44 @@ class Proxy:
     async def _chat(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
         started = time.perf_counter()
         raw = await body(request, self._body_limit)
-        asked = await self._asked(request, path, query, raw)
-        if asked is None:
-            return await self._pass_through(request, path, query, raw)
-        answer = self._flow.exact_hit(asked)
-        if answer is None:
-            answer = await self._flow.answer(self._with_call(asked, request, path, query))
+        under = (self._book.generation, self._tokens.generation)
+        key = self._readings.key(raw, request.raw_path, request.raw_headers)
+        reading = self._readings.find(key, under)
+        if reading is None:
+            asked = await self._asked(request, path, query, raw)
+            if asked is None:
+                return await self._pass_through(request, path, query, raw)
+            reading = self._readings.put(key, asked, under)
+        return self._again(reading, started) or await self._answer(request, path, query, reading, started)
+
+    def _again(self, reading: Reading, started: float) -> web.Response | None:
+        """An exact hit from memory, if it is one. Headers are made anew every second, or when anything changed."""
+        now = self._clock()
+        entry = reading.entry
+        if entry is None or reading.second != int(now) or not self._flow.is_same(entry, reading.seen, now):
+            entry = reading.entry = self._flow.exact_entry(reading.asked)
+            if entry is None:
+                return None
+            reading.seen, reading.second = self._flow.horizon(), int(now)
+            answer = self._flow.serve(entry, reading.asked)
+            reading.headers, reading.body = respond.headers_of(answer, self._node), answer.body
+            reading.tally = self._metrics.tally(answer.trace.route, answer.trace.name)
+        reading.tally.add(time.perf_counter() - started)
+        return web.Response(body=reading.body, headers=reading.headers)
+
+    async def _answer(
+        self, request: web.BaseRequest, path: str, query: str, reading: Reading, started: float
+    ) -> web.StreamResponse:
+        answer = await self._flow.answer(self._with_call(reading.asked, request, path, query))
         try:
             if answer.stream is None:
                 return respond.whole(answer, self._node)
             return await respond.streamed(request, answer, self._node)
         finally:
             await answer.close()
-            self._metrics.count(answer.trace, time.perf_counter() - started)
+            self._metrics.tally(answer.trace.route, answer.trace.name).add(time.perf_counter() - started)
 
     async def _asked(self, request: web.BaseRequest, path: str, query: str, raw: bytes) -> Asked | None:
-        """What these bytes ask, remembered for as long as policy and tokens stay as they are."""
-        under = (self._book.generation, self._tokens.generation)
-        if under != self._read_under:
-            self._read.clear()
-            self._read_under = under
-        headers = request.headers
-        facts = "\0".join((path, query, *(headers.get(name, "") for name in COUNTED)))
-        digest = hashlib.blake2b(facts.encode(errors="surrogateescape") + b"\0" + raw, digest_size=16).digest()
-        asked = self._read.get(digest)
-        if asked is None:
-            asked = await self._reading(request, path, query, raw)
-            if asked is not None and len(raw) <= REMEMBERED and under == self._read_under:
-                self._read.put(digest, asked)
-        return asked
-
-    async def _reading(self, request: web.BaseRequest, path: str, query: str, raw: bytes) -> Asked | None:
         """None where no rule matches, or the body is compressed: then it is passed through as it came."""
         if request.headers.get("content-encoding", "identity") != "identity":
             return None
@@ -145,18 +150,10 @@ class Proxy:
     ) -> Asked:
         if chat.question.uncacheable is not None or route.mode is Mode.OFF:
             return Asked(request=chat, identity=None, scope=caller.scope, route=route, tags=())
-        identity = identify(chat.question, caller.scope, request.headers, query, secret=self._secret)
-        claimed = self._claimed(request, route)
-        own = intrinsic(key=identity.key, scope=caller.scope, route=route.name, model=chat.model, path=path)
-        tags = (*own, *keys((*route.tags, *claimed)))
-        return Asked(
-            request=chat,
-            identity=identity,
-            scope=caller.scope,
-            route=route,
-            tags=tags,
-            claimed=frozenset(keys(claimed)),
-        )
+        identity = identify(chat.question, caller.scope, _counted(request), query, secret=self._secret)
+        own = intrinsic(scope=caller.scope, route=route.name, model=chat.model, path=path)
+        tags = (*own, *keys((*route.tags, *self._claimed(request, route))))
+        return Asked(request=chat, identity=identity, scope=caller.scope, route=route, tags=tags)
 
     def _claimed(self, request: web.BaseRequest, route: Route) -> tuple[str, ...]:
         """The keys an application says its prompt was made from."""
@@ -195,7 +192,6 @@ class Proxy:
             scope=asked.scope,
             route=asked.route,
             tags=asked.tags,
-            claimed=asked.claimed,
             call=call,
         )
 
@@ -226,7 +222,7 @@ class Proxy:
             configured_key=caller.by is By.TOKEN,
         )
         response = await self._relay(request, call)
-        self._metrics.count_named("none", "passed", time.perf_counter() - started)
+        self._metrics.tally("none", "passed").add(time.perf_counter() - started)
         return response
 
     def _check_relay(self, caller: Caller, path: str, *, listed: bool) -> None:
@@ -285,6 +281,11 @@ def _forwarded(request: web.BaseRequest, by_token: bool) -> tuple[tuple[str, str
     """What goes upstream: all but what is meant for us. A token of ours never leaves."""
     ours = {TAGS, *(CREDENTIAL_HEADERS if by_token else ())}
     return tuple((name, value) for name, value in request.headers.items() if name.lower() not in ours)
+
+
+def _counted(request: web.BaseRequest) -> dict[str, str]:
+    """Headers that are identity, all values of each."""
+    return {n: ", ".join(request.headers.getall(n)) for n in IDENTITY_HEADERS if n in request.headers}
 
 
 def _streamed_body(request: web.BaseRequest) -> bytes | AsyncIterator[bytes]:

@@ -44,7 +44,9 @@ class PurgeApi:
 
     def owns(self, method: str, path: str) -> bool:
         """Whether a request is a purge call. The method PURGE is ours on every path."""
-        return method == "PURGE" or (method == "POST" and _OURS.fullmatch(path) is not None)
+        if method == "POST":
+            return path.startswith(("/purge/", "/service/")) and _OURS.fullmatch(path) is not None
+        return method == "PURGE"
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers `{"status": "ok", "id": ...}`, or `{"msg": ..., "detail": ...}`."""

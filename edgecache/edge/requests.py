@@ -32,9 +32,17 @@ def _bare(value: str) -> str:
 
 async def body(request: web.BaseRequest, limit: int) -> bytes:
     """All of it. Raises TooLarge as soon as it is known to be."""
-    if (request.content_length or 0) > limit:
+    if "Expect" in request.headers:
+        await continue_if_expected(request)
+    length = request.content_length
+    if length is not None and length <= limit:
+        return await request.read()
+    if length is not None:
         raise _too_large(limit)
-    await continue_if_expected(request)
+    return await _unannounced(request, limit)
+
+
+async def _unannounced(request: web.BaseRequest, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.content.iter_any():
@@ -42,7 +50,7 @@ async def body(request: web.BaseRequest, limit: int) -> bytes:
         if size > limit:
             raise _too_large(limit)
         chunks.append(chunk)
-    return b"".join(chunks) if len(chunks) != 1 else chunks[0]
+    return b"".join(chunks)
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -7,7 +7,7 @@ from multidict import CIMultiDict
 
 from edgecache.errors import EdgecacheError
 from edgecache.fills import Answer
-from edgecache.wire.cache_status import explain
+from edgecache.wire.cache_status import SERVER, explain
 from edgecache.wire.surrogate import TAG_HEADERS
 
 _OURS = frozenset({*TAG_HEADERS, "x-cache", "age", "transfer-encoding", "connection"})
@@ -20,6 +20,7 @@ def headers_of(answer: Answer, node: str) -> CIMultiDict[str]:
     headers = CIMultiDict([pair for pair in answer.headers if pair[0].lower() not in _OURS])
     for name, value in explain(answer.trace, node).items():
         headers[name] = value
+    headers.setdefault("Server", SERVER)
     return headers
 
 

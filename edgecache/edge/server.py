@@ -4,12 +4,14 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from edgecache.errors import BadRequest, InvalidSettings, RequestError
+from edgecache.wire.cache_status import SERVER
 from edgecache.wire.openai_errors import error_body
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -47,10 +49,16 @@ class _Server(web.Server):
     def __call__(self) -> RequestHandler:
         return _Protocol(self, loop=self._loop, **self._kwargs)
 
+    def _make_request(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+        """Without aiohttp's own limit of a body: `requests.body` has ours."""
+        return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=0)
+
 
 def error_response(error: RequestError) -> web.Response:
     """`{"error": {...}}` with the error's status."""
-    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    headers = {"Server": SERVER}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
     return web.Response(status=error.status, body=error_body(error), content_type="application/json", headers=headers)
 
 

@@ -47,7 +47,7 @@ class PurgeLog:
         self._listeners.append(listener)
 
     async def open(self) -> None:
-        self._ledger.log = self._log.identity
+        self._ledger.reset(self._log.identity)
         snapshots = await self._registry.values("ledger")
         self._ledger.restore(snapshots.get("snapshot", b""))
         await self._catch_up()
@@ -66,16 +66,32 @@ class PurgeLog:
             StoreUnavailable: it is not known to be in the log; ask again.
         """
         record = PurgeRecord(self._new_id(), tuple(tags), self._clock())
-        sequence = await self._log.append(record)
+        log = self._ledger.log
+        try:
+            sequence = await self._log.append(record)
+        finally:
+            self._check_identity()
         self._ordered += 1
         if sequence == self._ledger.applied + 1:
             self._apply([Logged(sequence, record)])
         while self._ledger.applied < sequence:
             await self._catch_up()
+            if self._ledger.log != log:
+                raise StoreUnavailable("the purge log was lost while it was written: purge again")
         return record
+
+    def _check_identity(self) -> None:
+        """A log that lost its data is another log: everything filled under the old one is dead, and reading begins
+        anew.
+        """
+        if self._ledger.log != self._log.identity:
+            _log.error("the purge log is another one now, all that was cached is dead: %s", self._log.identity)
+            self._ledger.reset(self._log.identity)
+            self._announce()
 
     async def _catch_up(self) -> None:
         async with self._catching_up:
+            self._check_identity()
             while batch := await self._log.read(self._ledger.applied):
                 self._apply(batch)
         await self._snapshot_when_due()
@@ -84,12 +100,16 @@ class PurgeLog:
         for logged in batch:
             self._ledger.apply(logged)
         self._since_snapshot += len(batch)
+        self._announce()
+
+    def _announce(self) -> None:
         for listener in self._listeners:
             listener()
 
     async def _follow(self) -> None:
         """What other nodes order. Ends only with `close`: a lost connection is tried again by the log itself."""
         while True:
+            self._check_identity()
             try:
                 async for batch in self._log.follow(self._ledger.applied):
                     self._apply(batch)

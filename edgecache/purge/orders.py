@@ -1,7 +1,7 @@
 """What an owner can ask to be purged, as tags, with every reason why it cannot be."""
 
 from collections.abc import Sequence
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from edgecache.core.entry import Scope
 from edgecache.core.tags import EVERYTHING, MAX_KEY_BYTES, MAX_KEYS_PER_PURGE, Kind, Tag, fits, keys
@@ -31,23 +31,22 @@ def by_id(value: str) -> tuple[Tag, ...]:
 def by_url(target: str) -> tuple[Tag, ...]:
     """Every answer of a path. `target` is a path, or host and path as Fastly's clients send it (quoted), or a URL."""
     plain = unquote(target)
-    path = urlsplit(plain).path if "://" in plain else plain
+    path = "/" + plain.partition("://")[2].partition("/")[2] if "://" in plain else plain
     if not path.startswith("/"):
         path = "/" + path.partition("/")[2]
-    return (Tag(Kind.URL, path.split("?")[0]),)
+    return (url_tag(path),)
+
+
+def url_tag(path: str) -> Tag:
+    """The tag of all answers of a path, however it is percent-encoded."""
+    plain = unquote(path.partition("?")[0])
+    return Tag(Kind.URL, plain.encode(errors="replace").decode())
 
 
 def everything() -> tuple[Tag, ...]:
     return (EVERYTHING,)
 
 
-def intrinsic(*, key: bytes, scope: Scope, route: str, model: str, path: str) -> tuple[Tag, ...]:
-    """The tags every entry carries, by our own knowledge of it."""
-    return (
-        EVERYTHING,
-        Tag(Kind.ID, key.hex()),
-        Tag(Kind.SCOPE, scope),
-        Tag(Kind.ROUTE, route),
-        Tag(Kind.MODEL, model),
-        Tag(Kind.URL, path),
-    )
+def intrinsic(*, scope: Scope, route: str, model: str, path: str) -> tuple[Tag, ...]:
+    """The tags of every answer to a request, by our own knowledge of it; its entry's id comes to them."""
+    return (EVERYTHING, Tag(Kind.SCOPE, scope), Tag(Kind.ROUTE, route), Tag(Kind.MODEL, model), url_tag(path))

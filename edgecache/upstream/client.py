@@ -132,7 +132,7 @@ class Client:
         )
 
     def _fields(self, call: Call) -> list[tuple[str, str]]:
-        fields = headers.outgoing(call.headers, self.target)
+        fields = headers.outgoing(call.headers, self.target, configured_key=call.configured_key)
         length = None if isinstance(call.body, bytes) else headers.declared_length(call.headers)
         if length is not None:
             fields.append(("Content-Length", length))

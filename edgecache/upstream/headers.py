@@ -18,14 +18,16 @@ REPLACED: Final = frozenset({"host", "content-length", "expect"})
 UNSENDABLE: Final = re.compile(r"[\x00\r\n\ud800-\udfff]")
 
 
-def outgoing(headers: Headers, target: Target) -> list[tuple[str, str]]:
+def outgoing(headers: Headers, target: Target, *, configured_key: bool) -> list[tuple[str, str]]:
     """A caller's header fields as `target` gets them, less the length of the body.
+
+    With `configured_key` the target's own key takes the place of the caller's, where it has one.
 
     Raises:
         BadRequest: a field cannot be sent.
     """
     kept = _end_to_end(headers)
-    if target.api_key is not None:
+    if configured_key and target.api_key is not None:
         kept = [field for field in kept if field[0].lower() not in CREDENTIALS]
         kept.append(_credential(target.key_style, target.api_key))
     return _sendable(field for field in kept if field[0].lower() not in REPLACED)

@@ -35,7 +35,7 @@ class Timers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A provider that can be asked.
 
-    `api_key` replaces the caller's credentials, sent as `key_style` says; without one the caller's own are passed on.
+    `api_key` replaces the caller's credentials in calls that ask for it, sent as `key_style` says; else those go on.
     Of several targets those of the lowest `order` come first, chosen by `weight` within an order. `ca_file` (PEM) is
     trusted besides the system's authorities. `connections` bounds the open ones; an idle one is kept `keepalive`
     seconds, which should be less than the provider keeps it.

@@ -4,6 +4,7 @@ from edgecache.core.entry import Source
 from edgecache.core.trace import Trace
 
 ID_HEADER = "X-Edgecache-Id"
+SERVER = "edgecache"
 
 
 def explain(trace: Trace, node: str) -> dict[str, str]:

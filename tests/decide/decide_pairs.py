@@ -84,6 +84,14 @@ REFUSED: dict[Kind, list[tuple[str, str]]] = {
         ("What did Hillary Clinton say?", "What did Donald Trump say?"),
         ("Do you need a passport to go to Jamaica?", "Do you need a passport?"),
     ],
+    Kind.SYMBOLS: [
+        ("What is 🍎?", "What is 🍌?"),
+        ("What does 中 mean?", "What does 国 mean?"),
+        ("Is a > b?", "Is a < b?"),
+        ("What is a + b?", "What is a * b?"),
+        ("What is the letter β?", "What is the letter γ?"),
+        (f"What is {'x' * 101}?", f"What is {'y' * 101}?"),
+    ],
     Kind.CODE: [
         ("What does user_id mean?", "What does user_name mean?"),
         ("What does git push --force do?", "What does git push --tags do?"),

@@ -26,8 +26,17 @@ def call(
     query: str = "",
     headers: Sequence[tuple[str, str]] = (),
     upstreams: tuple[str, ...] = (),
+    configured_key: bool = True,
 ) -> Call:
-    return Call(method=method, path=path, query=query, headers=tuple(headers), body=body, upstreams=upstreams)
+    return Call(
+        method=method,
+        path=path,
+        query=query,
+        headers=tuple(headers),
+        body=body,
+        upstreams=upstreams,
+        configured_key=configured_key,
+    )
 
 
 def target(url: str, name: str = "one", **more: object) -> Target:

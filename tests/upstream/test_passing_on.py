@@ -203,3 +203,11 @@ async def test_what_would_smuggle_a_second_line_is_refused(bad: object) -> None:
         with pytest.raises(BadRequest):
             await pool.send(bad)  # type: ignore[arg-type]
         assert upstream.accepted == 0
+
+
+async def test_the_configured_key_is_used_only_where_the_call_says_so() -> None:
+    async with ScriptedUpstream() as upstream, opened(target(upstream.url, api_key="own")) as pool:
+        given = [("Authorization", "Bearer caller")]
+        await read(await pool.send(call(headers=given, configured_key=False)))
+        await read(await pool.send(call(headers=given, configured_key=True)))
+    assert [one.header("authorization") for one in upstream.requests] == ["Bearer caller", "Bearer own"]

@@ -1,0 +1,71 @@
+"""The shortest way to an exact hit: what these bytes from this caller asked the last time, and how it was answered.
+
+A request is the same when body, target and every header that counts are the same bytes. What it asks then depends on
+the policy and the tokens in force; how it was answered may be said again within the same second, while the same entry
+is in memory and nothing at all was purged. Everything else takes the long way.
+"""
+
+from multidict import CIMultiDict
+
+from edgecache.cache.bounded import Bounded
+from edgecache.core.entry import Entry, Horizon
+from edgecache.edge.metrics import Tally
+from edgecache.tiers import Asked
+
+LARGEST = 64 << 10
+"""Bytes of the largest body that is remembered."""
+
+Key = tuple[bytes, str, tuple[bytes, ...]]
+
+
+NEVER = Horizon("", -1)
+
+
+class Reading:
+    """One request as it was read, and the last exact hit on it: in which second of Unix time, with the ledger where."""
+
+    __slots__ = ("asked", "body", "entry", "headers", "second", "seen", "tally")
+
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
+        self.entry: Entry | None = None
+        self.second = 0
+        self.seen = NEVER
+        self.tally = Tally()
+        self.headers: CIMultiDict[str] = CIMultiDict()
+        self.body = b""
+
+
+class Readings:
+    """Bounded by bytes; emptied whenever policy or tokens change."""
+
+    def __init__(self, budget: int, counted: frozenset[bytes]) -> None:
+        self._known: Bounded[Key, Reading] = Bounded(budget, _cost)
+        self._counted = counted
+        self._under = (0, 0)
+
+    def key(self, body: bytes, target: str, headers: tuple[tuple[bytes, bytes], ...]) -> Key:
+        counted = self._counted
+        return body, target, tuple(part for pair in headers if pair[0].lower() in counted for part in pair)
+
+    def find(self, key: Key, under: tuple[int, int]) -> Reading | None:
+        """`under` names the policy and the set of tokens in force."""
+        if under != self._under:
+            self._known.clear()
+            self._under = under
+        return self._known.get(key)
+
+    def put(self, key: Key, asked: Asked, under: tuple[int, int]) -> Reading:
+        """Not kept when policy or tokens have changed since it was read."""
+        reading = Reading(asked)
+        if under == self._under and len(asked.request.body) <= LARGEST:
+            self._known.put(key, reading)
+        return reading
+
+    def __repr__(self) -> str:
+        return f"<Readings {self._known!r}>"
+
+
+def _cost(reading: Reading) -> int:
+    """The body once, what was read from it, and room for the body of an answer's other framing."""
+    return 4_096 + 4 * len(reading.asked.request.body)
