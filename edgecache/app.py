@@ -8,7 +8,7 @@ import secrets
 import signal
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,15 @@ _log = logging.getLogger("edgecache")
 
 
 class App:
-    """One node. `open` starts it in the order below, `close` stops it in the reverse order."""
+    """One node. `open` starts it in the order below, `close` stops it in the reverse order. `clock` is
+    Unix time in seconds.
+    """
 
-    def __init__(self, settings: Settings, progress: Progress) -> None:
+    def __init__(self, settings: Settings, progress: Progress, *, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
+        self._clock = clock
         self._cache = cache_folder()
-        self._storage = _storage(settings)
+        self.storage = _storage(settings)
         self._exact = ExactCache(settings.limits.memory)
         self._ledger = Ledger("")
         self._metrics = Metrics()
@@ -64,9 +67,9 @@ class App:
         self._local = make_local(settings.local, self._cache, progress)
         self._upstream = UpstreamPool([_target(u) for u in settings.upstream]) if settings.upstream else None
         self._book = PolicyBook(Path(settings.policies), tuple(u.name for u in settings.upstream))
-        self._tokens = Tokens(self._storage.registry, clock=time.time, random=secrets.token_hex)
+        self._tokens = Tokens(self.storage.registry, clock=self._clock, random=secrets.token_hex)
         self._purge_log = PurgeLog(
-            self._storage.log, self._storage.registry, self._ledger, clock=time.time, new_id=_new_id
+            self.storage.log, self.storage.registry, self._ledger, clock=self._clock, new_id=_new_id
         )
         self._stack = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
@@ -88,7 +91,7 @@ class App:
     async def _open(self) -> None:
         await asyncio.to_thread(self._book.load)
         tls = tls_context(self._settings.listen.tls_certificate, self._settings.listen.tls_key)
-        await self._start(self._storage)
+        await self._start(self.storage)
         await self._start(self._purge_log)
         await self._tokens.open()
         self._tokens.admit_admin(await asyncio.to_thread(_admin_token, self._settings.folder))
@@ -106,20 +109,20 @@ class App:
         self._tasks += [asyncio.create_task(self._rebuild_index(index)), asyncio.create_task(self._refresh_tokens())]
 
     async def _serve(self, index: SemanticIndex, secret: bytes, tls: ssl.SSLContext | None) -> None:
-        reaper = Reaper(self._storage.store, index, self._exact, self._ledger, clock=time.time)
+        reaper = Reaper(self.storage.store, index, self._exact, self._ledger, clock=self._clock)
         self._purge_log.on_applied(reaper.wake)
         await self._start(reaper)
         fills = self._fills(index, reaper)
         self._stack.push_async_callback(fills.flights.close)
         flow = self._flow(index, fills)
         purges = PurgeApi(self._purge_log.order, self._tokens)
-        self._rebuild = Rebuild(self._storage.store, index, self._embedder, self._ledger, clock=time.time)
+        self._rebuild = Rebuild(self.storage.store, index, self._embedder, self._ledger, clock=self._clock)
         self._watch(index, fills, reaper)
         proxy = self._proxy(flow, purges, secret)
         admin = Admin(
             self._book,
             self._tokens,
-            self._storage.store,
+            self.storage.store,
             self._ledger,
             purges,
             self._metrics,
@@ -149,9 +152,9 @@ class App:
 
     def _fills(self, index: SemanticIndex, reaper: Reaper) -> Fills:
         names = local_names(self._settings.local)
-        tiers = Tiers(self._upstream, self._local, names, clock=time.time, new_id=_new_id)
+        tiers = Tiers(self._upstream, self._local, names, clock=self._clock, new_id=_new_id)
         admission = Admission(
-            self._ledger, self._exact, self._storage.store, index, self._embedder, reaper, clock=time.time
+            self._ledger, self._exact, self.storage.store, index, self._embedder, reaper, clock=self._clock
         )
         return Fills(tiers, self._ledger, admission)
 
@@ -159,13 +162,13 @@ class App:
         return Flow(
             self._ledger,
             self._exact,
-            self._storage.store,
+            self.storage.store,
             index,
             self._embedder,
             Decider(),
             fills,
             rendered=Bounded(self._settings.limits.memory // 8, lambda body: len(body) + 512),
-            clock=time.time,
+            clock=self._clock,
         )
 
     def _proxy(self, flow: Flow, purges: PurgeApi, secret: bytes) -> Proxy:
@@ -186,7 +189,7 @@ class App:
             secret=secret,
             node=self._settings.node_name,
             body_limit=self._settings.limits.body,
-            clock=time.time,
+            clock=self._clock,
         )
 
     def _watch(self, index: SemanticIndex, fills: Fills, reaper: Reaper) -> None:
@@ -197,7 +200,7 @@ class App:
             "reaper": reaper,
             "ledger": self._ledger,
             "purges": self._purge_log,
-            "storage": self._storage,
+            "storage": self.storage,
             "embedding": self._embedder,
             **({"local": self._local} if self._local is not None else {}),
             **({"upstream": self._upstream} if self._upstream is not None else {}),
@@ -230,7 +233,7 @@ class App:
         """From the settings, or made once and shared by all nodes of this store."""
         if self._settings.secret:
             return self._settings.secret.encode()
-        return await self._storage.registry.set_default("secret", "secret", secrets.token_bytes(32))
+        return await self.storage.registry.set_default("secret", "secret", secrets.token_bytes(32))
 
     def reload_policy(self) -> None:
         """On SIGHUP. A broken file leaves the old policy in force."""

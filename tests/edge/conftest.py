@@ -1,0 +1,35 @@
+"""A real node in front of a scripted upstream; no test may block its event loop."""
+
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+from edgecache.testing.node import SEMANTIC, Clock, Node, running_node
+from edgecache.testing.scripted_upstream import ScriptedUpstream
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> Iterator[BlockBuster]:
+    """Fails a test in which the event loop was blocked."""
+    with blockbuster_ctx("edgecache") as found:
+        yield found
+
+
+@pytest.fixture
+async def upstream() -> AsyncGenerator[ScriptedUpstream, None]:
+    async with ScriptedUpstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def node(tmp_path: Path, upstream: ScriptedUpstream, clock: Clock) -> AsyncGenerator[Node, None]:
+    """In front of `upstream`, under a policy that caches paraphrases."""
+    async with running_node(tmp_path, upstream=upstream, policy=SEMANTIC, clock=clock) as node:
+        yield node
