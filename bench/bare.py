@@ -1,6 +1,6 @@
 """The limit for an exact hit: aiohttp's low-level server, a handler that reads the body and answers given bytes.
 
-`python -m bench.bare < answer`, where the answer is `{"headers": [[name, value], ...], "body": "..."}`; prints its port.
+`python -m bench.bare < answer` prints its port; the answer is `{"headers": [[name, value], ...], "body": "..."}`.
 """
 
 import asyncio

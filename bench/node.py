@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 ROOT = Path(__file__).parent.parent
-HEADERS = {"Content-Type": "application/json"}
+CREDENTIAL = "sk-bench"
+HEADERS = {"Content-Type": "application/json", "Authorization": f"Bearer {CREDENTIAL}"}
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -60,7 +61,14 @@ def process(*command: str, environment: Mapping[str, str] | None = None, given: 
 
 
 @contextlib.contextmanager
-def node(policy: str, *, upstream: str = "", local: str = "", folder: Path | None = None) -> Iterator[Node]:
+def node(
+    policy: str,
+    *,
+    upstream: str = "",
+    local: str = "",
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Node]:
     """A node that is ready."""
     with tempfile.TemporaryDirectory() as made:
         home = folder or Path(made)
@@ -68,7 +76,7 @@ def node(policy: str, *, upstream: str = "", local: str = "", folder: Path | Non
         rules.mkdir(exist_ok=True)
         (rules / "bench.toml").write_text(policy)
         found = Node(free_port(), free_port(), home)
-        environment = {
+        given = {
             "EDGECACHE_LISTEN_TRAFFIC": f"127.0.0.1:{found.port}",
             "EDGECACHE_LISTEN_ADMIN": f"127.0.0.1:{found.admin}",
             "EDGECACHE_DATA_FOLDER": str(home),
@@ -76,8 +84,9 @@ def node(policy: str, *, upstream: str = "", local: str = "", folder: Path | Non
             "EDGECACHE_LOCAL_MODEL": local,
             "EDGECACHE_LOG_LEVEL": "error",
             **({"EDGECACHE_UPSTREAM": upstream} if upstream else {}),
+            **(environment or {}),
         }
-        with process("edgecache", "serve", environment=environment):
+        with process("edgecache", "serve", environment=given):
             wait_ready(found.admin)
             yield found
 
@@ -111,7 +120,7 @@ def raw_request(port: int, body: bytes) -> bytes:
     """As an SDK sends it, on a kept connection."""
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: application/json\r\n"
-        "Content-Type: application/json\r\nUser-Agent: bench\r\nAuthorization: Bearer sk-bench\r\n"
+        f"Content-Type: application/json\r\nUser-Agent: bench\r\nAuthorization: Bearer {CREDENTIAL}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
@@ -120,9 +129,7 @@ def raw_request(port: int, body: bytes) -> bytes:
 def ask(port: int, body: bytes) -> http.client.HTTPResponse:
     """One request; the answer has been read into `answer.body`."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
-    connection.request(
-        "POST", "/v1/chat/completions", body=body, headers={**HEADERS, "Authorization": "Bearer sk-bench"}
-    )
+    connection.request("POST", "/v1/chat/completions", body=body, headers=HEADERS)
     answer = connection.getresponse()
     answer.body = answer.read()  # type: ignore[attr-defined]
     connection.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import secrets
@@ -60,7 +61,7 @@ class App:
         self._clock = clock
         self._cache = cache_folder()
         self.storage = _storage(settings)
-        self._exact = ExactCache(settings.limits.memory)
+        self._exact = ExactCache(int(settings.limits.memory))
         self._ledger = Ledger("")
         self._metrics = Metrics()
         self._embedder: Embedder = make_embedder(settings.embedding, self._cache, progress)
@@ -318,6 +319,8 @@ async def run(settings: Settings, progress: Progress) -> None:
     loop.add_signal_handler(signal.SIGHUP, app.reload_policy)
     assert app.traffic is not None and app.admin is not None
     _log.info("serving on %r, admin on %r", app.traffic, app.admin)
+    gc.collect()
+    gc.freeze()  # what is loaded by now lives as long as the process: no collection needs to walk it again
     await stop.wait()
     _log.info("stopping; streams have %.0f s", settings.drain)
     await app.close()

@@ -28,14 +28,14 @@ def cache_folder() -> Path:
 
 def embedding_folder(cache: Path, progress: Progress) -> Path:
     """The built-in embedding model, ready to be loaded. Blocking; the first call downloads."""
-    return prepare(fetch(MINILM, cache, progress), cache, "minilm", embedding.VERSION, embedding.build, progress)
+    return prepare(fetch(MINILM, cache, progress), cache, MINILM.name, embedding.VERSION, embedding.build, progress)
 
 
 def local_folder(settings: LocalSettings, cache: Path, progress: Progress) -> Path:
     """The local model, ready to be loaded. Blocking; the first call downloads and converts."""
     built_in = settings.model == BUILT_IN
     source = fetch(SMOLLM2, cache, progress) if built_in else resolve(settings.model, cache, progress)
-    return prepare(source, cache, "slm", slm.VERSION, slm.build, progress)
+    return prepare(source, cache, SMOLLM2.name if built_in else "local-model", slm.VERSION, slm.build, progress)
 
 
 def preparations(

@@ -15,7 +15,7 @@ from edgecache.core.tags import keys
 from edgecache.edge import respond
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.purge_api import PurgeApi
-from edgecache.edge.readings import Reading, Readings
+from edgecache.edge.readings import LARGEST, Reading, Readings
 from edgecache.edge.requests import CREDENTIAL_HEADERS, body, continue_if_expected, credential, target
 from edgecache.edge.server import error_response
 from edgecache.errors import BadRequest, Forbidden, NotFound, RequestError, Unauthenticated
@@ -78,12 +78,17 @@ class Proxy:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Every request of the traffic listener."""
+        started = time.perf_counter()
+        if request.method == "POST" and self._readings.knows(request.raw_path):
+            response = await self._short_way(request, started)
+            if response is not None:
+                return response
         try:
             path, query = target(request)
             if self._purges.owns(request.method, path):
                 return await self._purges.handle(request)
             if request.method == "POST" and path.endswith(CHAT_PATH) and self._book.policy.names_path(path):
-                return await self._chat(request, path, query)
+                return await self._chat(request, path, query, started)
             if request.method == "GET" and path == MODELS_PATH:
                 return await self._models(request, path, query)
             return await self._pass_through(request, path, query)
@@ -93,8 +98,16 @@ class Proxy:
 
     # --- chat -----------------------------------------------------------------------------------------------------
 
-    async def _chat(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
-        started = time.perf_counter()
+    async def _short_way(self, request: web.BaseRequest, started: float) -> web.Response | None:
+        """A request that was read before, if it is an exact hit from memory. What it reads is kept by the request."""
+        length = request.content_length
+        if length is None or length > LARGEST or "Expect" in request.headers:
+            return None
+        key = self._readings.key(await request.read(), request.raw_path, request.raw_headers)
+        reading = self._readings.find(key, (self._book.generation, self._tokens.generation))
+        return None if reading is None else self._again(reading, started)
+
+    async def _chat(self, request: web.BaseRequest, path: str, query: str, started: float) -> web.StreamResponse:
         raw = await body(request, self._body_limit)
         under = (self._book.generation, self._tokens.generation)
         key = self._readings.key(raw, request.raw_path, request.raw_headers)

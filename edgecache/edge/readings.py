@@ -15,7 +15,10 @@ from edgecache.tiers import Asked
 LARGEST = 64 << 10
 """Bytes of the largest body that is remembered."""
 
-Key = tuple[bytes, str, tuple[bytes, ...]]
+TARGETS = 256
+"""Targets that are remembered; a caller may send any query."""
+
+Key = tuple[bytes, str, tuple[tuple[bytes, bytes], ...]]
 
 
 NEVER = Horizon("", -1)
@@ -42,16 +45,22 @@ class Readings:
     def __init__(self, budget: int, counted: frozenset[bytes]) -> None:
         self._known: Bounded[Key, Reading] = Bounded(budget, _cost)
         self._counted = counted
+        self._targets: set[str] = set()
         self._under = (0, 0)
+
+    def knows(self, target: str) -> bool:
+        """Whether any request for this target is remembered."""
+        return target in self._targets
 
     def key(self, body: bytes, target: str, headers: tuple[tuple[bytes, bytes], ...]) -> Key:
         counted = self._counted
-        return body, target, tuple(part for pair in headers if pair[0].lower() in counted for part in pair)
+        return body, target, tuple([pair for pair in headers if pair[0].lower() in counted])
 
     def find(self, key: Key, under: tuple[int, int]) -> Reading | None:
         """`under` names the policy and the set of tokens in force."""
         if under != self._under:
             self._known.clear()
+            self._targets.clear()
             self._under = under
         return self._known.get(key)
 
@@ -60,6 +69,8 @@ class Readings:
         reading = Reading(asked)
         if under == self._under and len(asked.request.body) <= LARGEST:
             self._known.put(key, reading)
+            if len(self._targets) < TARGETS:
+                self._targets.add(key[1])
         return reading
 
     def __repr__(self) -> str:
