@@ -108,10 +108,11 @@ class Fills:
             flight.leave(passenger)
 
         chunks = flight.chunks(passenger)
-        streaming = head.framing is Framing.SSE and ask.request.stream
-        if not head.plain or streaming:
-            stream = _filtered(chunks, ask) if streaming and head.plain else chunks
-            return Answer(status=head.status, headers=headers, stream=stream, trace=trace, close=leave)
+        if not head.plain:
+            return Answer(status=head.status, headers=headers, stream=chunks, trace=trace, close=leave)
+        if head.framing is Framing.SSE and ask.request.stream:
+            shown = _without(headers, "content-length")  # what is hidden makes it shorter
+            return Answer(status=200, headers=shown, stream=_filtered(chunks, ask), trace=trace, close=leave)
         body = _whole(ask, head, b"".join([chunk async for chunk in chunks]))
         await flight.wait_settled()
         flight.leave(passenger)
@@ -146,8 +147,11 @@ def _retyped(headers: tuple[tuple[str, str], ...], ask: Ask, head: Head) -> tupl
     if ask.request.stream == (head.framing is Framing.SSE):
         return headers
     media = "text/event-stream; charset=utf-8" if ask.request.stream else "application/json"
-    rest = tuple(pair for pair in headers if pair[0].lower() not in ("content-type", "content-length"))
-    return (*rest, ("Content-Type", media))
+    return (*_without(headers, "content-type", "content-length"), ("Content-Type", media))
+
+
+def _without(headers: tuple[tuple[str, str], ...], *names: str) -> tuple[tuple[str, str], ...]:
+    return tuple(pair for pair in headers if pair[0].lower() not in names)
 
 
 def _miss(

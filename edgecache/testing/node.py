@@ -149,6 +149,12 @@ class Node:
     async def statistics(self) -> Any:
         return (await self.manage("GET", "/admin/status")).json()
 
+    async def landed(self) -> None:
+        """Until no fill is in flight: what could be stored is stored. A stream ends for its client a little before."""
+        async with asyncio.timeout(DEADLINE_S):
+            while (await self.statistics())["flights"]["flying"]:
+                pass
+
 
 JSON: Final = {"Content-Type": "application/json"}
 
@@ -183,7 +189,7 @@ async def running_node(
             auto_decompress=False,
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
             connector=aiohttp.TCPConnector(limit=0),
-            timeout=aiohttp.ClientTimeout(total=6 * DEADLINE_S),
+            timeout=aiohttp.ClientTimeout(total=DEADLINE_S),
         ) as session:
             yield Node(app, session, admin_token.strip())
     finally:
