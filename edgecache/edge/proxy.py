@@ -16,7 +16,14 @@ from edgecache.edge import respond
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.purge_api import PurgeApi
 from edgecache.edge.readings import LARGEST, Reading, Readings
-from edgecache.edge.requests import CREDENTIAL_HEADERS, body, continue_if_expected, credential, target
+from edgecache.edge.requests import (
+    CREDENTIAL_HEADERS,
+    body,
+    continue_if_expected,
+    credential,
+    is_relative,
+    target,
+)
 from edgecache.edge.server import error_response
 from edgecache.errors import BadRequest, Forbidden, NotFound, RequestError, Unauthenticated
 from edgecache.flow import Flow
@@ -155,7 +162,7 @@ class Proxy:
         route = self._book.policy.choose(path, chat.model, caller.scope)
         if route is None:
             return None
-        self._check_key(caller, route)
+        self._check_key(caller, route, path)
         return self._settled(request, path, query, chat, caller, route)
 
     def _settled(
@@ -178,8 +185,10 @@ class Proxy:
             raise BadRequest("; ".join(problems), param="Surrogate-Key")
         return found
 
-    def _check_key(self, caller: Caller, route: Route) -> None:
+    def _check_key(self, caller: Caller, route: Route, path: str) -> None:
         """Where our key would be used, the caller needs one of ours: never an open relay."""
+        if caller.by is By.TOKEN and is_relative(path):
+            raise _unlisted(path)
         if Tier.UPSTREAM in route.tiers and self._uses_key(route) and caller.by is not By.TOKEN:
             raise Unauthenticated(
                 "This route uses the operator's provider key: send a token made with `edgecache token create`."
@@ -239,9 +248,11 @@ class Proxy:
         return response
 
     def _check_relay(self, caller: Caller, path: str, *, listed: bool) -> None:
-        """A path no rule names goes on only with the caller's own credential."""
-        if caller.by is By.TOKEN and not listed:
-            raise Forbidden(f"No rule of the policy names {path[:80]}: send your own provider key, or add a rule.")
+        """A path no rule names goes on only with the caller's own credential; nor may one be written so that a rule
+        seems to name it.
+        """
+        if caller.by is By.TOKEN and (is_relative(path) or not listed):
+            raise _unlisted(path)
         if caller.by is By.NOTHING and self._keyed:
             raise Unauthenticated("Send a token made with `edgecache token create`, or your own provider key.")
 
@@ -288,6 +299,10 @@ class Proxy:
             if name.lower() != "content-length":
                 response.headers.add(name, value)
         return response
+
+
+def _unlisted(path: str) -> Forbidden:
+    return Forbidden(f"No rule of the policy names {path[:80]}: send your own provider key, or add a rule.")
 
 
 def _forwarded(request: web.BaseRequest, by_token: bool) -> tuple[tuple[str, str], ...]:

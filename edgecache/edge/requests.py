@@ -1,11 +1,16 @@
 """What the handlers take from a request: its target, its credential, its body."""
 
+import re
+from urllib.parse import unquote
+
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
 from edgecache.errors import BadRequest, TooLarge, Unauthenticated
 
 CREDENTIAL_HEADERS = ("authorization", "x-api-key", "api-key", "proxy-authorization")
+
+_DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\]|$)")
 
 
 def target(request: web.BaseRequest) -> tuple[str, str]:
@@ -14,6 +19,13 @@ def target(request: web.BaseRequest) -> tuple[str, str]:
     if not path.startswith("/"):
         raise BadRequest(f"The request target must be a path, not {path[:80]!r}.")
     return path, query
+
+
+def is_relative(path: str) -> bool:
+    """Whether a server that resolves `.` and `..` (RFC 3986 section 5.2.4), even encoded ones, would take it for
+    another path.
+    """
+    return _DOT_SEGMENT.search(unquote(path)) is not None
 
 
 def credential(headers: CIMultiDictProxy[str]) -> str | None:
