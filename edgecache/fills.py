@@ -1,5 +1,6 @@
 """A miss: join the fill in flight or start one, and give what arrives to everyone aboard."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
@@ -13,6 +14,9 @@ from edgecache.core.trace import Trace
 from edgecache.errors import UpstreamBroken
 from edgecache.tiers import Ask, Head, TierReply, Tiers
 from edgecache.wire.openai_reply import UNREADABLE, render, summarise, without_usage
+
+Vector = Callable[[], Awaitable[bytes | None]]
+"""Makes the question's vector; None where an answer may only be found exactly."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,9 +50,9 @@ class Fills:
         trace = _miss(ask, head, fwd="bypass", detail=why)
         return Answer(status=head.status, headers=head.headers, stream=reply.pieces, trace=trace, close=reply.close)
 
-    async def share(self, ask: Ask, vector: bytes | None, near: str) -> Answer:
+    async def share(self, ask: Ask, vector: Vector, near: str) -> Answer:
         """Ask the tiers once for all who ask the same at the same time. Does not await before it is registered.
-        `near` says what was found and not served.
+        `vector` makes the question's vector, `near` says what was found and not served.
         """
         while True:
             flight, passenger, joined = self._board(ask, vector)
@@ -64,7 +68,7 @@ class Fills:
             if head.lifetime.forbidden is not None:
                 return await self.alone(ask, head.lifetime.forbidden)
 
-    def _board(self, ask: Ask, vector: bytes | None) -> tuple[Flight[Head], int, bool]:
+    def _board(self, ask: Ask, vector: Vector) -> tuple[Flight[Head], int, bool]:
         """The join fence, first half: nothing known of the flight was purged since it began."""
         assert ask.identity is not None
         scope, key = ask.identity.scope, ask.identity.key
@@ -86,7 +90,18 @@ class Fills:
             return False
         return not self._ledger.stops_joiner(flight.tags, flight.horizon, arrival)
 
-    async def _fill(self, flight: Flight[Head], ask: Ask, vector: bytes | None) -> None:
+    async def _fill(self, flight: Flight[Head], ask: Ask, vector: Vector) -> None:
+        """The vector is made while the answer comes."""
+        embedding = asyncio.ensure_future(vector())
+        try:
+            head = await self._receive(flight, ask)
+            body = flight.kept()
+            found = await embedding if head.plain and body is not None else None
+            flight.settle(await self._admission.admit(ask, head, body, flight.tags, flight.horizon, found))
+        finally:
+            embedding.cancel()
+
+    async def _receive(self, flight: Flight[Head], ask: Ask) -> Head:
         reply = await self._tiers.ask(ask, to_store=True)
         try:
             flight.tags = tuple(dict.fromkeys((*flight.tags, *keys(reply.head.keys))))
@@ -95,8 +110,7 @@ class Fills:
         finally:
             await reply.close()
         flight.end()
-        body = flight.kept()
-        flight.settle(await self._admission.admit(ask, reply.head, body, flight.tags, flight.horizon, vector))
+        return reply.head
 
     async def _present(
         self, ask: Ask, flight: Flight[Head], passenger: int, head: Head, joined: bool, near: str

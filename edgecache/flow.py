@@ -65,12 +65,17 @@ class Flow:
         if found is not None:
             return found
         if not self._is_semantic(ask):
-            return self.exact_hit(ask) or await self._fills.share(ask, None, "")
+            return self.exact_hit(ask) or await self._fills.share(ask, _no_vector, "")
+        if not self._index.holds(ask.identity.scope, ask.identity.partition):
+            # nothing to compare with: the vector is only needed to store the answer, and is made while that comes
+            return self.exact_hit(ask) or await self._fills.share(ask, lambda: self._embed(ask), "")
         vector = await self._embed(ask)
         found, decision = await self._semantic_hit(ask, vector) if vector is not None else (None, None)
         # what was filled while this one was looking is found now, or still in flight
         found = found or self.exact_hit(ask)
-        return found or await self._fills.share(ask, vector, decision.explain() if decision is not None else "")
+        return found or await self._fills.share(
+            ask, lambda: _known(vector), decision.explain() if decision is not None else ""
+        )
 
     # --- exact ----------------------------------------------------------------------------------------------------
 
@@ -227,6 +232,15 @@ class Flow:
             body = render(entry.framing, entry.body, stream=stream, include_usage=include_usage)
             self._rendered.put(presentation, body)
         return body
+
+
+async def _no_vector() -> bytes | None:
+    """For answers that are only found exactly."""
+    return None
+
+
+async def _known(vector: bytes | None) -> bytes | None:
+    return vector
 
 
 def _carries(entry: Entry, ask: Asked) -> bool:

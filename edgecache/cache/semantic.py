@@ -128,6 +128,10 @@ class SemanticIndex:
             held.stop_build()
             self._account(before, Measure())
 
+    def holds(self, scope: Scope, partition: bytes) -> bool:
+        """Whether there is anything to search in."""
+        return (scope, partition) in self._partitions
+
     async def search(self, scope: Scope, partition: bytes, vector: bytes, k: int) -> Sequence[Neighbour]:
         """The `k` nearest, most similar first; fewer where there are fewer, or where some were discarded meanwhile.
 

@@ -57,6 +57,9 @@ class Index(Room, Protocol):
     def discard(self, scope: Scope, partition: bytes, key: bytes) -> None:
         """From this return on, `key` is in no result, not even of a search already running. Unknown keys are fine."""
 
+    def holds(self, scope: Scope, partition: bytes) -> bool:
+        """Whether a search there could find anything now."""
+
     async def search(self, scope: Scope, partition: bytes, vector: bytes, k: int) -> Sequence[Neighbour]:
         """The `k` nearest, most similar first."""
 
