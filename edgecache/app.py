@@ -98,7 +98,7 @@ class App:
         self._tokens.admit_admin(await asyncio.to_thread(_admin_token, self._settings.folder))
         secret = await self._secret()
         await self._start(self._embedder)
-        index = SemanticIndex(self._embedder.dimensions)
+        index = SemanticIndex(self._embedder.dimensions, budget=self._settings.limits.index)
         await self._start(index)
         if self._upstream is not None:
             await self._start(self._upstream)

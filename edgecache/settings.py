@@ -75,10 +75,13 @@ class EmbeddingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`body` is the largest request that is read whole; `memory` what answers held in memory may cost."""
+    """`body` is the largest request that is read whole; `memory` what answers held in memory may cost, `index` what
+    the vectors of their questions may.
+    """
 
     body: Size = Size(64 << 20)
     memory: Size = Size(256 << 20)
+    index: Size = Size(512 << 20)
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):

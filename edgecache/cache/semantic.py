@@ -30,12 +30,15 @@ Name = tuple[Scope, bytes]
 GRAPH_FROM = 8_192
 DELTA = 2_048
 DEAD_SHARE = 0.25
+BUDGET = 512 << 20
 SEARCH_THREADS = 2
 BUILDER_NICENESS = 10
 
 
 class SemanticStatistics(msgspec.Struct, frozen=True):
-    """`dead` rows still take memory; `bytes` is all the index takes, but for a graph that is being built."""
+    """`dead` rows still take memory; `bytes` is all the index takes, but for a graph that is being built. `refused`
+    vectors came when the budget was used up.
+    """
 
     partitions: int
     vectors: int
@@ -45,6 +48,7 @@ class SemanticStatistics(msgspec.Struct, frozen=True):
     building: bool
     built: int
     failed: int
+    refused: int
 
 
 class SemanticIndex:
@@ -53,11 +57,19 @@ class SemanticIndex:
     Vectors have `dimensions` components. A partition of `graph_from` vectors gets a graph; when `delta` vectors have
     come after it they are added to a copy of it; when more than the share `dead` of its rows is dead it is built anew.
 
+    Over `budget` bytes no key is added any more until others go: such an answer is only found exactly.
+
     All methods belong to one event loop. A search of few vectors (256) runs on it, all others in worker threads.
     """
 
     def __init__(
-        self, dimensions: int, *, graph_from: int = GRAPH_FROM, delta: int = DELTA, dead: float = DEAD_SHARE
+        self,
+        dimensions: int,
+        *,
+        budget: int = BUDGET,
+        graph_from: int = GRAPH_FROM,
+        delta: int = DELTA,
+        dead: float = DEAD_SHARE,
     ) -> None:
         if dimensions < 1 or graph_from < 1 or delta < 1 or not 0.0 <= dead < 1.0:
             raise ValueError(f"{dimensions=} {graph_from=} {delta=}: at least 1 each; {dead=}: a share below 1")
@@ -71,6 +83,8 @@ class SemanticIndex:
         self._builds: dict[Partition, asyncio.Task[None]] = {}
         self._built = 0
         self._failed = 0
+        self._budget = budget
+        self._refused = 0
 
     def __repr__(self) -> str:
         total = self._total
@@ -105,6 +119,10 @@ class SemanticIndex:
         parsed = parse_vector(vector, self._dimensions)
         name = (scope, partition)
         held = self._partitions.get(name)
+        if self._total.bytes >= self._budget:
+            self._refused += 1
+            self.discard(scope, partition, key)  # what it was found under before is no longer right
+            return
         before = Measure() if held is None else held.measure()
         if held is None:
             held = self._partitions[name] = Partition(self._dimensions, self._limits)
@@ -168,6 +186,7 @@ class SemanticIndex:
             building=self._one_build.locked(),
             built=self._built,
             failed=self._failed,
+            refused=self._refused,
         )
 
     async def _in_thread(self, pool: ThreadPoolExecutor | None, work: Callable[[], T]) -> T:

@@ -236,3 +236,16 @@ async def test_long_search_of_an_index_that_is_not_open_is_refused() -> None:
 def test_limits_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         SemanticIndex(DIMENSIONS, **wrong)  # type: ignore[arg-type]
+
+
+async def test_over_its_budget_nothing_more_is_found_until_something_goes() -> None:
+    index = SemanticIndex(DIMENSIONS, budget=1)
+    await index.open()
+    await fill(index, VECTORS[:2])
+    assert index.statistics().vectors == 1
+    assert index.statistics().refused == 1
+    assert [number(found) for found in await ask(index, VECTORS[1])] == [0]
+    index.discard(ALICE, PARTITION, key(0))
+    await fill(index, VECTORS[1:2], first=1)
+    assert [number(found) for found in await ask(index, VECTORS[1])] == [1]
+    await index.close()
