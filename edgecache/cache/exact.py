@@ -21,6 +21,11 @@ class ExactCache:
     def discard(self, scope: Scope, key: bytes) -> None:
         self._entries.discard((scope, key))
 
+    def forget(self, entry: Entry) -> None:
+        """Discard this very entry; one that has replaced it stays."""
+        if self._entries.get((entry.scope, entry.key)) is entry:
+            self._entries.discard((entry.scope, entry.key))
+
     def __iter__(self) -> Iterator[Entry]:
         """All entries, of all scopes: for the reaper."""
         return (entry for _, entry in self._entries)

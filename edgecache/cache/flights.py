@@ -13,7 +13,7 @@ import msgspec
 
 from edgecache.core.entry import Horizon, Scope
 from edgecache.core.tags import Tag
-from edgecache.errors import EdgecacheError
+from edgecache.errors import EdgecacheError, Overloaded
 
 _log = logging.getLogger("edgecache.flights")
 
@@ -41,6 +41,7 @@ class Flight(Generic[H]):
         self._over = False
         self._ended = False
         self._settled = False
+        self._stopping = False
         self._error: Exception | None = None
         self._passengers: dict[int, int] = {}
         self._boarded = 0
@@ -86,7 +87,12 @@ class Flight(Generic[H]):
 
     @property
     def joinable(self) -> bool:
+        """Not one that was left by everybody: it may take a while to stop, and brings nothing any more."""
         return not self._over and self._error is None
+
+    @property
+    def passengers(self) -> int:
+        return len(self._passengers)
 
     def board(self) -> int:
         self._boarded += 1
@@ -98,8 +104,8 @@ class Flight(Generic[H]):
         self._passengers.pop(passenger, None)
         self._trim()
         self._wake()
-        if not self._passengers and not self._ended and not self._finish and self._task is not None:
-            self._task.cancel()
+        if not self._passengers and not self._finish:
+            self._stop()
 
     async def wait_head(self) -> H:
         while self.head is None:
@@ -154,16 +160,22 @@ class Flight(Generic[H]):
     def _after(self, task: "asyncio.Task[None]", landed: Callable[[], None]) -> None:
         landed()
         if task.cancelled():
-            self.fail(ConnectionAbortedError("the fill was cancelled"))
+            self.fail(Overloaded("This node stops before the answer is whole: ask again.", retry_after=1))
         elif error := task.exception():
             if not isinstance(error, EdgecacheError):
                 _log.error("a fill failed", exc_info=error)
             self.fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
 
-    async def cancel(self) -> None:
+    async def close(self) -> None:
+        """Give up what is still coming; wait until what has come is stored."""
+        self._stop()
         if self._task is not None:
-            self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    def _stop(self) -> None:
+        if self._task is not None and not self._ended and not self._stopping:
+            self._stopping = True
+            self._task.cancel()
 
     def __repr__(self) -> str:
         state = "settled" if self._settled else "ended" if self._ended else "open" if self.head else "waiting"
@@ -171,11 +183,12 @@ class Flight(Generic[H]):
 
 
 class FlightStatistics(msgspec.Struct, frozen=True):
-    """`flying` now; `started` and `joined` since the start."""
+    """`flying` now, with `passengers` aboard; `started` and `joined` since the start."""
 
     flying: int
     started: int
     joined: int
+    passengers: int = 0
 
 
 class Flights(Generic[H]):
@@ -214,10 +227,11 @@ class Flights(Generic[H]):
 
     async def close(self) -> None:
         for flight in list(self._flying):
-            await flight.cancel()
+            await flight.close()
 
     def statistics(self) -> FlightStatistics:
-        return FlightStatistics(len(self._flying), self._started, self._joined)
+        passengers = sum(flight.passengers for flight in self._flying)
+        return FlightStatistics(len(self._flying), self._started, self._joined, passengers)
 
     def __repr__(self) -> str:
         return f"<Flights flying={len(self._flying)} started={self._started} joined={self._joined}>"
