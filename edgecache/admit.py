@@ -26,9 +26,18 @@ _NOT_KEPT_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "cf-")
 _log = logging.getLogger("edgecache.admit")
 
 
+_SHARED = ("content-encoding", "retry-after")
+"""Not kept with an answer, but true for everyone who waits for this very response."""
+
+
 def kept_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """What others than the one who asked may see of a provider's headers."""
     return tuple((name, value) for name, value in headers if _is_kept(name.lower()))
+
+
+def shared_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """What others who asked the same at the same time may see."""
+    return tuple((name, value) for name, value in headers if _is_kept(name.lower()) or name.lower() in _SHARED)
 
 
 def _is_kept(name: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
-from edgecache.admit import Admission, kept_headers
+from edgecache.admit import Admission, shared_headers
 from edgecache.cache.flights import Flight, Flights
 from edgecache.core.entry import Framing
 from edgecache.core.ledger import Ledger
@@ -73,7 +73,7 @@ class Fills:
         assert ask.identity is not None
         scope, key = ask.identity.scope, ask.identity.key
         flight = self.flights.find(scope, key)
-        if flight is not None and self._ledger.killer(flight.tags, flight.horizon) is None:
+        if flight is not None and self._ledger.killer((*flight.tags, *ask.tags), flight.horizon) is None:
             flight.tags = tuple(dict.fromkeys((*flight.tags, *ask.tags)))
             return flight, self.flights.join(flight), True
         flight = Flight(
@@ -115,7 +115,7 @@ class Fills:
     async def _present(
         self, ask: Ask, flight: Flight[Head], passenger: int, head: Head, joined: bool, near: str
     ) -> Answer:
-        headers = kept_headers(head.headers) if joined else head.headers
+        headers = shared_headers(head.headers) if joined else head.headers
         trace = _miss(ask, head, collapsed=joined, detail=near)
 
         async def leave() -> None:
