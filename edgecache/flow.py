@@ -4,8 +4,10 @@ Whether an entry may be served is asked after the last await, at the moment its 
 acknowledged before is then in the ledger.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -25,6 +27,10 @@ from edgecache.wire.openai_reply import render
 
 CANDIDATES = 8
 """How many neighbours are looked at."""
+AT_ONCE = 400
+"""Characters that are read on the event loop."""
+
+T = TypeVar("T")
 
 _log = logging.getLogger("edgecache.flow")
 
@@ -64,7 +70,7 @@ class Flow:
         found = self.exact_hit(ask) or await self._stored_hit(ask)
         if found is not None:
             return found
-        if not self._is_semantic(ask):
+        if not await self._is_semantic(ask):
             return self.exact_hit(ask) or await self._fills.share(ask, _no_vector, "")
         if not self._index.holds(ask.identity.scope, ask.identity.partition):
             # nothing to compare with: the vector is only needed to store the answer, and is made while that comes
@@ -155,15 +161,11 @@ class Flow:
 
     # --- semantic -------------------------------------------------------------------------------------------------
 
-    def _is_semantic(self, ask: Ask) -> bool:
-        question = ask.request.question
-        return (
-            ask.route.mode is Mode.SEMANTIC
-            and self._embedder is not None
-            and question.exact_only is None
-            and ask.identity is not None
-            and embeddable(ask.identity.text)
-        )
+    async def _is_semantic(self, ask: Ask) -> bool:
+        assert ask.identity is not None
+        text = ask.identity.text
+        allowed = ask.route.mode is Mode.SEMANTIC and ask.request.question.exact_only is None
+        return allowed and self._embedder is not None and await _aside(len(text), lambda: embeddable(text))
 
     async def _embed(self, ask: Ask) -> bytes | None:
         assert self._embedder is not None and ask.identity is not None
@@ -184,9 +186,9 @@ class Flow:
             if neighbour.similarity < ask.route.threshold:
                 break
             entry = await self._fetch(ask, neighbour.key)
-            if entry is None or not self._is_servable(entry, ask):
+            if entry is None or entry.vector is None or not self._is_servable(entry, ask):
                 continue
-            decision = self._decider.decide(identity.text, entry.question, neighbour.similarity, ask.route.threshold)
+            decision = await self._decide(ask, entry, neighbour.similarity)
             nearest = nearest or decision
             if decision.outcome is not Outcome.HIT:
                 continue
@@ -194,6 +196,12 @@ class Flow:
             if entry is not None and self._is_servable(entry, ask):
                 return self.serve(entry, ask, decision.explain()), decision
         return None, nearest
+
+    async def _decide(self, ask: Ask, entry: Entry, similarity: float) -> Decision:
+        assert ask.identity is not None
+        asked, stored, threshold = ask.identity.text, entry.question, ask.route.threshold
+        length = len(asked) + len(stored)
+        return await _aside(length, lambda: self._decider.decide(asked, stored, similarity, threshold))
 
     # --- serve ----------------------------------------------------------------------------------------------------
 
@@ -232,6 +240,11 @@ class Flow:
             body = render(entry.framing, entry.body, stream=stream, include_usage=include_usage)
             self._rendered.put(presentation, body)
         return body
+
+
+async def _aside(length: int, work: Callable[[], T]) -> T:
+    """Reading a long text takes milliseconds, which are spent in a worker thread."""
+    return work() if length <= AT_ONCE else await asyncio.to_thread(work)
 
 
 async def _no_vector() -> bytes | None:
