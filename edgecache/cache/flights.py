@@ -94,10 +94,6 @@ class Flight(Generic[H]):
     def passengers(self) -> int:
         return len(self._passengers)
 
-    @property
-    def passengers(self) -> int:
-        return len(self._passengers)
-
     def board(self) -> int:
         self._boarded += 1
         self._passengers[self._boarded] = 0
