@@ -115,12 +115,13 @@ class Proxy:
         return None if reading is None else self._again(reading, started)
 
     async def _chat(self, request: web.BaseRequest, path: str, query: str, started: float) -> web.StreamResponse:
+        caller = self._callers.identify(credential(request.headers))
         raw = await body(request, self._body_limit)
         under = (self._book.generation, self._tokens.generation)
         key = self._readings.key(raw, request.raw_path, request.raw_headers)
         reading = self._readings.find(key, under)
         if reading is None:
-            asked = await self._asked(request, path, query, raw)
+            asked = await self._asked(request, path, query, raw, caller)
             if asked is None:
                 return await self._pass_through(request, path, query, raw)
             reading = self._readings.put(key, asked, under)
@@ -153,11 +154,10 @@ class Proxy:
             await answer.close()
             self._metrics.tally(answer.trace.route, answer.trace.name).add(time.perf_counter() - started)
 
-    async def _asked(self, request: web.BaseRequest, path: str, query: str, raw: bytes) -> Asked | None:
+    async def _asked(self, request: web.BaseRequest, path: str, query: str, raw: bytes, caller: Caller) -> Asked | None:
         """None where no rule matches, or the body is compressed: then it is passed through as it came."""
         if request.headers.get("content-encoding", "identity") != "identity":
             return None
-        caller = self._callers.identify(credential(request.headers))
         chat = read_chat(raw) if len(raw) <= INLINE else await asyncio.to_thread(read_chat, raw)
         route = self._book.policy.choose(path, chat.model, caller.scope)
         if route is None:
