@@ -22,7 +22,9 @@ SERVICE = "edgecache"
 BODY_LIMIT = 1 << 20
 
 _OURS = re.compile(r"/service/[^/]*/purge(_all|/.*)?|/purge/.*")
-_SERVICE = re.compile(r"/service/(?P<service>[^/]*)/(?P<call>purge_all|purge)(?:/(?P<key>.+))?")
+_SERVICE = re.compile(r"/service/(?P<service>[^/]*)/(?P<call>purge_all|purge)(?:/(?P<key>.*))?")
+LOGGED = 8
+"""Tags of one purge that are written out in the log."""
 
 _log = logging.getLogger("edgecache.purge")
 
@@ -63,7 +65,7 @@ class PurgeApi:
         path, _ = target(request)
         tags, named = await self._tags(request, path)
         record = await self._order(tags)
-        _log.info("purge %s by %s: %s", record.id, who, ", ".join(f"{tag.kind}:{tag.value}" for tag in tags))
+        _log.info("purge %s by %r: %d tags: %s", record.id, who, len(tags), _shown(tags))
         answer = dict.fromkeys(named, record.id) if named else {"status": "ok", "id": record.id}
         return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
@@ -81,7 +83,7 @@ class PurgeApi:
     async def _tags(self, request: web.BaseRequest, path: str) -> tuple[Sequence[Tag], Sequence[str]]:
         """What to purge; and the keys, where the answer lists them."""
         if request.method == "PURGE":
-            return orders.by_url(path), ()
+            return orders.by_path(path), ()
         found = _SERVICE.fullmatch(path)
         if found is None:
             return _ours(path.removeprefix("/purge/")), ()
@@ -96,6 +98,11 @@ class PurgeApi:
 
     def __repr__(self) -> str:
         return f"<PurgeApi service={SERVICE}>"
+
+
+def _shown(tags: Sequence[Tag]) -> str:
+    """For the log: what owners call their keys may hold anything, line breaks too."""
+    return ", ".join(f"{tag.kind}:{tag.value[:80]!r}" for tag in tags[:LOGGED])
 
 
 def _ours(rest: str) -> tuple[Tag, ...]:

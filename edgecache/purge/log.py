@@ -13,7 +13,10 @@ from edgecache.core.tags import Tag
 from edgecache.errors import StoreUnavailable
 
 SNAPSHOT_EVERY = 10_000
-"""Records applied between two snapshots of the ledger; the log is trimmed up to the older of the last two."""
+"""Records applied between two snapshots of the ledger. As many stay in the log behind the newest snapshot, for nodes
+that have fallen behind: where one finds its place trimmed, everything it holds is dead."""
+RETRY = 1.0
+"""Seconds between two attempts to follow a log that cannot be read."""
 
 _log = logging.getLogger("edgecache.purge")
 
@@ -29,18 +32,26 @@ class PurgeLog:
     """Keeps `ledger` up with `log`. After `open`, every purge acknowledged before it is applied."""
 
     def __init__(
-        self, log: Log, registry: Registry, ledger: Ledger, *, clock: Callable[[], float], new_id: Callable[[], str]
+        self,
+        log: Log,
+        registry: Registry,
+        ledger: Ledger,
+        *,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        snapshot_every: int = SNAPSHOT_EVERY,
     ) -> None:
         self._log = log
         self._registry = registry
         self._ledger = ledger
         self._clock = clock
         self._new_id = new_id
+        self._snapshot_every = snapshot_every
         self._catching_up = asyncio.Lock()
         self._follower: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[], None]] = []
         self._ordered = 0
-        self._since_snapshot = 0
+        self._snapshot_at = 0
 
     def on_applied(self, listener: Callable[[], None]) -> None:
         """Called, synchronously, after records took effect."""
@@ -50,6 +61,7 @@ class PurgeLog:
         self._ledger.reset(self._log.identity)
         snapshots = await self._registry.values("ledger")
         self._ledger.restore(snapshots.get("snapshot", b""))
+        self._snapshot_at = self._ledger.applied
         await self._catch_up()
         self._follower = asyncio.create_task(self._follow())
 
@@ -71,13 +83,13 @@ class PurgeLog:
             sequence = await self._log.append(record)
         finally:
             self._check_identity()
-        self._ordered += 1
         if sequence == self._ledger.applied + 1:
-            self._apply([Logged(sequence, record)])
-        while self._ledger.applied < sequence:
+            self._apply(log, [Logged(sequence, record)])
+        while self._ledger.log == log and self._ledger.applied < sequence:
             await self._catch_up()
-            if self._ledger.log != log:
-                raise StoreUnavailable("the purge log was lost while it was written: purge again")
+        if self._ledger.log != log:
+            raise StoreUnavailable("the purge log was lost while it was written: purge again")
+        self._ordered += 1
         return record
 
     def _check_identity(self) -> None:
@@ -87,19 +99,32 @@ class PurgeLog:
         if self._ledger.log != self._log.identity:
             _log.error("the purge log is another one now, all that was cached is dead: %s", self._log.identity)
             self._ledger.reset(self._log.identity)
+            self._snapshot_at = 0
             self._announce()
 
     async def _catch_up(self) -> None:
         async with self._catching_up:
-            self._check_identity()
-            while batch := await self._log.read(self._ledger.applied):
-                self._apply(batch)
+            while await self._read_on():
+                pass
         await self._snapshot_when_due()
 
-    def _apply(self, batch: Sequence[Logged]) -> None:
+    async def _read_on(self) -> bool:
+        """Whether there was more in the log."""
+        self._check_identity()
+        log = self._ledger.log
+        try:
+            batch = await self._log.read(self._ledger.applied)
+        finally:
+            self._check_identity()
+        self._apply(log, batch)
+        return bool(batch)
+
+    def _apply(self, log: str, batch: Sequence[Logged]) -> None:
+        """`log` is the one the records were read from: another one's sequences mean nothing here."""
+        if log != self._ledger.log:
+            return
         for logged in batch:
             self._ledger.apply(logged)
-        self._since_snapshot += len(batch)
         self._announce()
 
     def _announce(self) -> None:
@@ -110,21 +135,28 @@ class PurgeLog:
         """What other nodes order. Ends only with `close`: a lost connection is tried again by the log itself."""
         while True:
             self._check_identity()
+            log = self._ledger.log
             try:
                 async for batch in self._log.follow(self._ledger.applied):
-                    self._apply(batch)
+                    self._apply(log, batch)
                     await self._snapshot_when_due()
             except StoreUnavailable as error:
-                _log.warning("cannot follow the purge log, trying again in a second: %s", error)
-            await asyncio.sleep(1)
+                _log.warning("cannot follow the purge log: %s", error)
+            if self._log.identity == log:
+                await asyncio.sleep(RETRY)
 
     async def _snapshot_when_due(self) -> None:
-        if self._since_snapshot < SNAPSHOT_EVERY:
+        """Without it a restart takes longer, and nothing else: what fails here is tried again with a later record."""
+        applied = self._ledger.applied
+        if applied - self._snapshot_at < self._snapshot_every:
             return
-        self._since_snapshot = 0
-        applied, snapshot = self._ledger.applied, self._ledger.snapshot()
-        await self._registry.set("ledger", "snapshot", snapshot)
-        await self._log.trim(applied - SNAPSHOT_EVERY)
+        before, self._snapshot_at = self._snapshot_at, applied
+        try:
+            await self._registry.set("ledger", "snapshot", self._ledger.snapshot())
+            await self._log.trim(applied - self._snapshot_every)
+        except StoreUnavailable as error:
+            self._snapshot_at = min(before, self._ledger.applied)
+            _log.warning("no snapshot of the purge log could be kept: %s", error)
 
     def statistics(self) -> PurgeStatistics:
         return PurgeStatistics(self._ordered, self._ledger.applied)

@@ -1,11 +1,15 @@
 """What an owner can ask to be purged, as tags, with every reason why it cannot be."""
 
+import re
 from collections.abc import Sequence
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 from edgecache.core.entry import Scope
 from edgecache.core.tags import EVERYTHING, MAX_KEY_BYTES, MAX_KEYS_PER_PURGE, Kind, Tag, fits, keys
 from edgecache.errors import BadRequest
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_QUOTED_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*%3a(?:%2f|/){2}", re.IGNORECASE)
 
 
 def by_keys(values: Sequence[str]) -> tuple[Tag, ...]:
@@ -28,19 +32,26 @@ def by_id(value: str) -> tuple[Tag, ...]:
     return (Tag(Kind.ID, value),)
 
 
-def by_url(target: str) -> tuple[Tag, ...]:
-    """Every answer of a path. `target` is a path, or host and path as Fastly's clients send it (quoted), or a URL."""
-    plain = unquote(target)
-    path = "/" + plain.partition("://")[2].partition("/")[2] if "://" in plain else plain
-    if not path.startswith("/"):
-        path = "/" + path.partition("/")[2]
+def by_path(path: str) -> tuple[Tag, ...]:
+    """Every answer of a path, as it stands in a request."""
     return (url_tag(path),)
 
 
+def by_url(target: str) -> tuple[Tag, ...]:
+    """Every answer of a path. `target` is host and path or a URL, as it is or quoted as a whole (as Fastly's clients
+    send it: then it has no slash of its own), or a path.
+    """
+    if not target:
+        raise BadRequest("Name what to purge: host and path, or a URL.")
+    whole = unquote(target) if "/" not in target or _QUOTED_SCHEME.match(target) else target
+    rest = _SCHEME.sub("", whole, count=1) if _SCHEME.match(whole) else whole
+    return by_path("/" + rest.partition("/")[2])
+
+
 def url_tag(path: str) -> Tag:
-    """The tag of all answers of a path, however it is percent-encoded."""
-    plain = unquote(path.partition("?")[0])
-    return Tag(Kind.URL, plain.encode(errors="replace").decode())
+    """The tag of all answers of a path, however it is percent-encoded. What is not UTF-8 is all the same."""
+    plain = unquote_to_bytes(path.partition("?")[0].encode(errors="surrogateescape"))
+    return Tag(Kind.URL, plain.decode(errors="replace"))
 
 
 def everything() -> tuple[Tag, ...]:

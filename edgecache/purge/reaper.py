@@ -14,6 +14,9 @@ from edgecache.core.ledger import Ledger
 from edgecache.core.ports import Index, Store
 from edgecache.errors import StoreUnavailable
 
+PIECE = 500
+"""Entries in memory looked at between two turns of the event loop: about a millisecond."""
+
 _log = logging.getLogger("edgecache.reaper")
 
 
@@ -22,7 +25,10 @@ class Memory(Protocol):
 
     def __iter__(self) -> Iterator[Entry]: ...
 
-    def discard(self, scope: Scope, key: bytes) -> None: ...
+    def get(self, scope: Scope, key: bytes) -> Entry | None: ...
+
+    def forget(self, entry: Entry) -> None:
+        """Discard this very entry; one that has replaced it stays."""
 
 
 class ReaperStatistics(msgspec.Struct, frozen=True):
@@ -57,6 +63,7 @@ class Reaper:
         self._rest = rest
         self._wanted = asyncio.Event()
         self._fresh: set[tuple[Scope, bytes]] = set()
+        self._passing = False
         self._task: asyncio.Task[None] | None = None
         self._passes = 0
         self._reaped = 0
@@ -69,10 +76,6 @@ class Reaper:
         """A new entry is about to be stored under this key: what a running pass has seen there is not it."""
         if self._passing:
             self._fresh.add((scope, key))
-
-    @property
-    def _passing(self) -> bool:
-        return self._task is not None
 
     async def open(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -98,16 +101,34 @@ class Reaper:
             await asyncio.sleep(self._rest)
 
     async def sweep(self) -> int:
-        """One pass; how many entries it freed."""
-        self._fresh.clear()
-        for entry in self._memory:
+        """One pass; how many entries it freed in the store.
+
+        Raises:
+            StoreUnavailable: what is left is freed by a later pass.
+        """
+        self._passing = True
+        try:
+            await self._sweep_memory()
+            reaped = await self._sweep_store()
+        finally:
+            self._passing = False
+            self._fresh.clear()
+        self._passes += 1
+        return reaped
+
+    async def _sweep_memory(self) -> None:
+        for number, entry in enumerate(self._memory):
             if self._dead(entry):
-                self._memory.discard(entry.scope, entry.key)
+                self._memory.forget(entry)
+            if number % PIECE == PIECE - 1:
+                await asyncio.sleep(0)
+
+    async def _sweep_store(self) -> int:
         reaped = 0
         async for batch in self._store.scan():
-            reaped += await self._free([entry for entry in batch if self._dead(entry)])
-        self._passes += 1
-        self._reaped += reaped
+            freed = await self._free([entry for entry in batch if self._dead(entry)])
+            self._reaped += freed
+            reaped += freed
         return reaped
 
     def _dead(self, entry: Entry) -> bool:
@@ -115,11 +136,20 @@ class Reaper:
         return expired or self._ledger.killer(entry.tags, entry.horizon) is not None
 
     async def _free(self, dead: list[Entry]) -> int:
-        """No await between the look at `_fresh` and the order to delete: what is stored later is written later."""
-        gone = [entry for entry in dead if (entry.scope, entry.key) not in self._fresh]
+        """No await between the look at what is new and the order to delete: what is stored later is written later."""
+        gone = [entry for entry in dead if not self._renewed(entry)]
         for entry in gone:
             self._index.discard(entry.scope, entry.partition, entry.key)
         return await self._store.delete([(entry.scope, entry.key) for entry in gone]) if gone else 0
+
+    def _renewed(self, entry: Entry) -> bool:
+        """Whether another entry has come, or is on its way, where this one was read: announced during this pass, or
+        already in memory, as new ones are before they are written.
+        """
+        if (entry.scope, entry.key) in self._fresh:
+            return True
+        held = self._memory.get(entry.scope, entry.key)
+        return held is not None and not self._dead(held)
 
     def statistics(self) -> ReaperStatistics:
         return ReaperStatistics(self._passes, self._reaped)
