@@ -88,7 +88,7 @@ class Flight(Generic[H]):
     @property
     def joinable(self) -> bool:
         """Not one that was left by everybody: it may take a while to stop, and brings nothing any more."""
-        return not self._over and self._error is None
+        return not self._over and not self._stopping and self._error is None
 
     @property
     def passengers(self) -> int:

@@ -60,9 +60,10 @@ class Script:
 async def whole(flight: Flight[str], passenger: int) -> list[bytes]:
     found = []
     try:
-        await flight.wait_head()
-        async for chunk in flight.chunks(passenger):
-            found.append(chunk)
+        async with asyncio.timeout(5):
+            await flight.wait_head()
+            async for chunk in flight.chunks(passenger):
+                found.append(chunk)
     finally:
         flight.leave(passenger)
     return found
@@ -79,7 +80,8 @@ async def flights() -> AsyncIterator[Flights[str]]:
     """After each test nothing flies, nobody is aboard, and no task is left."""
     flights: Flights[str] = Flights()
     yield flights
-    await flights.close()
+    async with asyncio.timeout(5):
+        await flights.close()
     await settle()
     assert flights.statistics().flying == 0
     assert flights.find(SCOPE, KEY) is None
