@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from edgecache.errors import BadRequest, InvalidSettings, RequestError
 from edgecache.wire.cache_status import SERVER
@@ -25,6 +25,23 @@ _log = logging.getLogger("edgecache.http")
 class _Protocol(RequestHandler):
     """What cannot be parsed as HTTP is answered as an error of the API, and logged in one line."""
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._messages and isinstance(broken := self._messages[-1][0], _ErrInfo):
+            self._break_body(broken)
+
+    def _break_body(self, broken: _ErrInfo) -> None:
+        """Framing that breaks in mid-body: aiohttp 3.14 would answer it after the request whose body it is, which
+        would wait for the rest of its body for ever. Here that request gets the error, and is the last.
+        """
+        body = self._messages[-2][1] if len(self._messages) > 1 else getattr(self._current_request, "content", None)
+        if body is None or body.is_eof():
+            return
+        self._messages.pop()
+        body.set_exception(_malformed(broken.message))
+        body.feed_eof()
+        self.close()
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -35,14 +52,22 @@ class _Protocol(RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the response has begun")
         if isinstance(exc, HttpProcessingError):
-            _log.info("malformed HTTP from %s: %s", request.remote, exc.message.splitlines()[:1])
-            error: RequestError = BadRequest("The request is not well-formed HTTP: " + exc.message.splitlines()[0])
+            error: RequestError = _malformed(exc.message)
+            _log.info("from %s: %s", request.remote, error)
+        elif isinstance(exc, RequestError):
+            error = exc
         else:
             _log.error("a request failed", exc_info=exc)
             error = RequestError("Internal error; the log of this node says more.")
         response = error_response(error)
         response.force_close()
         return response
+
+
+def _malformed(message: str | None) -> BadRequest:
+    """aiohttp puts what was sent on lines of its own."""
+    what = (message or "").partition("\n")[0].rstrip(": ")
+    return BadRequest(f"The request is not well-formed HTTP: {what or 'it cannot be parsed'}.")
 
 
 class _Server(web.Server):
