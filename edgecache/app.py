@@ -21,14 +21,14 @@ from edgecache.cache.exact import ExactCache
 from edgecache.cache.semantic import SemanticIndex
 from edgecache.core.entry import Scope
 from edgecache.core.ledger import Ledger
-from edgecache.core.ports import Embedder, Room
+from edgecache.core.ports import Embedder, Generator, Room
 from edgecache.decide import Decider
 from edgecache.edge.admin import Admin, Readiness
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.proxy import Proxy
 from edgecache.edge.purge_api import PurgeApi
 from edgecache.edge.server import Listener, tls_context
-from edgecache.errors import InvalidPolicy, StoreUnavailable
+from edgecache.errors import InvalidPolicy, InvalidSettings, StoreUnavailable
 from edgecache.fills import Fills
 from edgecache.flow import Flow
 from edgecache.models.progress import Progress
@@ -52,11 +52,18 @@ _log = logging.getLogger("edgecache")
 
 
 class App:
-    """One node. `open` starts it in the order below, `close` stops it in the reverse order. `clock` is
-    Unix time in seconds.
+    """One node. `open` starts it in the order below, `close` stops it in the reverse order. `clock` is Unix time in
+    seconds; `local` takes the place of the local model that the settings name.
     """
 
-    def __init__(self, settings: Settings, progress: Progress, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        progress: Progress,
+        *,
+        clock: Callable[[], float] = time.time,
+        local: Generator | None = None,
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._cache = cache_folder()
@@ -65,7 +72,7 @@ class App:
         self._ledger = Ledger("")
         self._metrics = Metrics()
         self._embedder: Embedder = make_embedder(settings.embedding, self._cache, progress)
-        self._local = make_local(settings.local, self._cache, progress)
+        self._local: Generator | None = local or make_local(settings.local, self._cache, progress)
         self._upstream = UpstreamPool([_target(u) for u in settings.upstream]) if settings.upstream else None
         self._book = PolicyBook(Path(settings.policies), tuple(u.name for u in settings.upstream))
         self._tokens = Tokens(self.storage.registry, clock=self._clock, random=secrets.token_hex)
@@ -75,6 +82,7 @@ class App:
         self._stack = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._rebuild: Rebuild | None = None
+        self._stopping = False
         self._open_parts: dict[str, Any] = {}
         self.traffic: Listener | None = None
         self.admin: Listener | None = None
@@ -142,7 +150,10 @@ class App:
         await room.open()
 
     async def close(self) -> None:
-        """Stops listening, waits for streams up to the drain time, then closes everything else. Safe twice."""
+        """Stops listening, waits for streams up to the drain time, then closes everything else. Safe twice. `/readyz`
+        says from now on that this node is not ready.
+        """
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -245,6 +256,7 @@ class App:
             except InvalidPolicy as error:
                 _log.error("policy not reloaded, %s stays in force:\n%s", self._book.policy.digest, error)
 
+        self._tasks = [task for task in self._tasks if not task.done()]
         self._tasks.append(asyncio.create_task(asyncio.to_thread(load)))
 
     def _readiness(self) -> Readiness:
@@ -257,7 +269,7 @@ class App:
             "local_model": local,
             "policy": self._book.policy.digest,
         }
-        return Readiness(True, parts)
+        return Readiness(not self._stopping, parts)
 
     def _statistics(self) -> Mapping[str, Any]:
         return {name: part.statistics() for name, part in self._open_parts.items()}
@@ -294,16 +306,22 @@ def _new_id() -> str:
 
 
 def _admin_token(folder: Path) -> str:
-    """Made at the first start, printed once, kept in a file that only its owner reads."""
+    """Made at the first start, printed once, kept in a file that only its owner reads. The file takes its name when
+    it is whole, so that whatever ends the start leaves either none or a good one.
+    """
     path = folder / TOKEN_FILE
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    token = PREFIX + secrets.token_hex(32)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(token + "\n")
+        folder.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            return path.read_text().strip()
+        token = PREFIX + secrets.token_hex(32)
+        part = path.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(token + "\n")
+        part.rename(path)
+    except OSError as error:
+        raise InvalidSettings([f"data_folder: {error.filename}: {error.strerror}"]) from None
     _log.warning("admin token, shown this once and kept in %s: %s", path, token)
     return token
 
@@ -315,8 +333,8 @@ async def run(settings: Settings, progress: Progress) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     app = App(settings, progress)
+    loop.add_signal_handler(signal.SIGHUP, app.reload_policy)  # before the start: unhandled it would end the process
     await app.open()
-    loop.add_signal_handler(signal.SIGHUP, app.reload_policy)
     assert app.traffic is not None and app.admin is not None
     _log.info("serving on %r, admin on %r", app.traffic, app.admin)
     gc.collect()

@@ -5,6 +5,7 @@ import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from urllib.parse import quote
 
 import typer
 from rich.console import Console
@@ -29,15 +30,15 @@ app.add_typer(policy, name="policy")
 app.add_typer(token, name="token")
 app.add_typer(models, name="models")
 
-out = Console()
-err = Console(stderr=True)
+out = Console(markup=False, highlight=False, soft_wrap=True)
+err = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
 Config = Annotated[Path | None, typer.Option("--config", "-c", envvar="EDGECACHE_CONFIG", help="Settings file.")]
 Admin = Annotated[str, typer.Option("--admin", help="Admin address, if not the settings'.")]
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
-    err.print(message, style="red", highlight=False, markup=False)
+    err.print(message, style="red")
     raise typer.Exit(code)
 
 
@@ -81,7 +82,7 @@ def _run(main: Any) -> None:
 def purge(
     tag: Annotated[list[str] | None, typer.Option("--tag", "-t", help="A surrogate key; repeat for more.")] = None,
     entry: Annotated[str, typer.Option("--id", help="One answer, by its X-Edgecache-Id.")] = "",
-    url: Annotated[str, typer.Option("--url", help="Every answer of a path.")] = "",
+    url: Annotated[str, typer.Option("--url", help="Every answer of a path (/...), or of a URL's path.")] = "",
     everything: Annotated[bool, typer.Option("--all", help="Everything.")] = False,
     config: Config = None,
     admin: Admin = "",
@@ -89,12 +90,14 @@ def purge(
     """Take answers back. What this names is served no more when the command returns."""
     if sum(map(bool, (tag, entry, url, everything))) != 1:
         _fail("Name one of --tag, --id, --url and --all.", 2)
-    client = AdminClient.of(_settings(config), admin)
+    if url and not url.startswith("/") and "://" not in url:
+        _fail(f"--url takes a path that begins with /, or a URL with its scheme; not {url!r}.", 2)
+    settings = _settings(config)
     try:
-        identity = client.purge(keys=tag or [], entry=entry, url=url)
+        identity = AdminClient.of(settings, admin).purge(keys=tag or [], entry=entry, url=url)
     except Refused as error:
         _fail(str(error))
-    out.print(f"purged, id {identity}", highlight=False)
+    out.print(f"purged, id {identity}")
 
 
 @policy.command("check")
@@ -117,7 +120,7 @@ def policy_check(
         tiers = " then ".join(route.tiers)
         table.add_row(route.name, route.path, " ".join(route.models), route.mode, tiers, f"{route.ttl:g} s")
     out.print(table)
-    out.print(f"{len(found.routes)} rules, no mistakes, digest {found.digest}", highlight=False)
+    out.print(f"{len(found.routes)} rules, no mistakes, digest {found.digest}")
 
 
 @policy.command("reload")
@@ -127,7 +130,7 @@ def policy_reload(config: Config = None, admin: Admin = "") -> None:
         answer = AdminClient.of(_settings(config), admin).call("POST", "/admin/policy/reload")
     except Refused as error:
         _fail(str(error))
-    out.print(f"in force: {answer['in_force']}, {answer['routes']} rules", highlight=False)
+    out.print(f"in force: {answer['in_force']}, {answer['routes']} rules")
 
 
 @token.command("create")
@@ -144,7 +147,7 @@ def token_create(
         answer = AdminClient.of(_settings(config), admin).call("POST", "/admin/tokens", wanted)
     except Refused as error:
         _fail(str(error))
-    out.print(answer["token"], highlight=False, soft_wrap=True)
+    out.print(answer["token"])
 
 
 @token.command("list")
@@ -164,10 +167,10 @@ def token_list(config: Config = None, admin: Admin = "") -> None:
 def token_revoke(name: str, config: Config = None, admin: Admin = "") -> None:
     """In force on this node when the command returns, on others within two seconds."""
     try:
-        AdminClient.of(_settings(config), admin).call("DELETE", f"/admin/tokens/{name}")
+        AdminClient.of(_settings(config), admin).call("DELETE", f"/admin/tokens/{quote(name, safe='')}")
     except Refused as error:
         _fail(str(error))
-    out.print(f"revoked {name}", highlight=False)
+    out.print(f"revoked {name}")
 
 
 @models.command("prepare")
@@ -183,7 +186,7 @@ def models_prepare(config: Config = None) -> None:
     except EdgecacheError as error:
         _fail(str(error))
     for folder in folders:
-        out.print(str(folder), highlight=False, soft_wrap=True)
+        out.print(str(folder))
 
 
 @models.command("list")
@@ -192,9 +195,9 @@ def models_list(config: Config = None) -> None:
     from edgecache.weights import cache_folder, local_names
 
     settings = _settings(config)
-    out.print(f"local model: {', '.join(local_names(settings.local)) or 'none'}", highlight=False)
+    out.print(f"local model: {', '.join(local_names(settings.local)) or 'none'}")
     out.print(f"embedding: {settings.embedding.model or 'all-MiniLM-L6-v2'} ({settings.embedding.backend})")
-    out.print(f"kept in {cache_folder()}", highlight=False, soft_wrap=True)
+    out.print(f"kept in {cache_folder()}")
 
 
 @app.command()
@@ -203,7 +206,7 @@ def doctor(config: Config = None) -> None:
     settings = _settings(config)
     findings = asyncio.run(examine(settings))
     for finding in findings:
-        out.print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.detail}", highlight=False)
+        out.print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.detail}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 
@@ -213,7 +216,7 @@ def version(
     show: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
     if show:
-        out.print(__version__, highlight=False)
+        out.print(__version__)
         raise typer.Exit
 
 

@@ -1,6 +1,7 @@
 """The command line's side of the admin API."""
 
 import http.client
+import os
 import ssl
 from typing import Any, Self
 from urllib.parse import quote
@@ -27,54 +28,65 @@ class AdminClient:
 
     @classmethod
     def of(cls, settings: Settings, admin: str = "") -> Self:
-        """The node these settings describe; its token from EDGECACHE_TOKEN or the data folder."""
-        host, port = address(admin or settings.listen.admin)
+        """The node these settings describe; its token from EDGECACHE_TOKEN or the data folder. Raises Refused."""
+        try:
+            host, port = address(admin or settings.listen.admin)
+        except ValueError as error:
+            raise Refused(f"--admin: {error}") from None
         return cls(host, port, _token(settings), settings.listen.tls_certificate)
 
     def purge(self, *, keys: list[str], entry: str, url: str) -> str:
-        """The id of the purge: of keys, else of one entry, else of a path, else of everything."""
+        """The id of the purge: of keys, else of one entry, else of a path or URL, else of everything."""
         if keys:
             answer = self.call("POST", "/service/edgecache/purge", {"surrogate_keys": keys})
             return str(answer[keys[0]])
         if entry:
             return str(self.call("POST", f"/purge/id/{quote(entry)}")["id"])
         if url:
-            host = url if "://" in url else "host" + url
-            return str(self.call("POST", f"/purge/{quote(host, safe='')}")["id"])
+            return str(self.call("POST", f"/purge/{quote(url, safe='')}")["id"])
         return str(self.call("POST", "/service/edgecache/purge_all")["id"])
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """The JSON that came back. Raises Refused."""
+        status, content = self.fetch(method, path, msgspec.json.encode(body) if body is not None else b"")
+        try:
+            answer = msgspec.json.decode(content)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Refused(f"What answers on {self._where} is no edgecache ({error}).") from None
+        if status >= 400:
+            raise Refused(_reason(answer))
+        return answer
+
+    def fetch(self, method: str, path: str, content: bytes = b"") -> tuple[int, bytes]:
+        """Status and body. Raises Refused."""
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        content = msgspec.json.encode(body) if body is not None else b""
         connection = self._connection()
         try:
             connection.request(method, path, body=content, headers=headers)
             response = connection.getresponse()
-            answer = msgspec.json.decode(response.read())
-        except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
-            where = f"{self._host}:{self._port}"
-            raise Refused(f"No edgecache answers on {where} ({error}). Is `edgecache serve` running?") from None
+            return response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise Refused(f"No edgecache answers on {self._where} ({error}). Is `edgecache serve` running?") from None
         finally:
             connection.close()
-        if response.status >= 400:
-            raise Refused(_reason(answer))
-        return answer
+
+    @property
+    def _where(self) -> str:
+        return f"{self._host}:{self._port}"
 
     def _connection(self) -> http.client.HTTPConnection:
         if not self._certificate:
             return http.client.HTTPConnection(self._host, self._port, timeout=SECONDS)
         context = ssl.create_default_context(cafile=self._certificate)
         context.check_hostname = False  # the admin address is an IP, the certificate names the service
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the certificate itself is trusted, not who issued it
         return http.client.HTTPSConnection(self._host, self._port, timeout=SECONDS, context=context)
 
     def __repr__(self) -> str:
-        return f"<AdminClient {self._host}:{self._port}>"
+        return f"<AdminClient {self._where}>"
 
 
 def _token(settings: Settings) -> str:
-    import os
-
     if token := os.environ.get("EDGECACHE_TOKEN"):
         return token
     path = settings.folder / "admin-token"

@@ -1,13 +1,13 @@
 """What an operator would check by hand, checked."""
 
 import asyncio
-import http.client
 from pathlib import Path
 
 import msgspec
 
+from edgecache.client import AdminClient, Refused
 from edgecache.core.policy import parse_policy
-from edgecache.errors import EdgecacheError
+from edgecache.errors import EdgecacheError, InvalidSettings
 from edgecache.policy_book import read_policies
 from edgecache.settings import Settings, address, is_loopback
 
@@ -26,7 +26,7 @@ async def examine(settings: Settings) -> list[Finding]:
     return [
         _policy(settings),
         _listen(settings),
-        await _store(settings, running.ok),
+        await _store(settings),
         _models(settings),
         _upstreams(settings),
         running,
@@ -49,18 +49,21 @@ def _listen(settings: Settings) -> Finding:
     return Finding("listen", True, f"traffic {settings.listen.traffic}, admin {settings.listen.admin}")
 
 
-async def _store(settings: Settings, running: bool) -> Finding:
+async def _store(settings: Settings) -> Finding:
     from edgecache.storage.redis import RedisStorage
     from edgecache.storage.sqlite import SqliteStorage
 
     path = settings.folder / "edgecache.db"
     if not settings.store.url and not path.exists():
         return Finding("store", True, f"none yet; it will be {path}")
-    storage = (
-        RedisStorage(settings.store.url, settings.store.prefix)
-        if settings.store.url
-        else SqliteStorage(path, read_only=running)
-    )
+    try:
+        storage = (
+            RedisStorage(settings.store.url, settings.store.prefix)
+            if settings.store.url
+            else SqliteStorage(path, read_only=True)
+        )
+    except InvalidSettings as error:
+        return Finding("store", False, str(error))
     try:
         await storage.open()
         return Finding("store", True, f"{storage!r}, {await storage.store.count()} entries")
@@ -84,13 +87,9 @@ def _upstreams(settings: Settings) -> Finding:
 
 
 def _running(settings: Settings) -> Finding:
-    host, port = address(settings.listen.admin)
-    connection = http.client.HTTPConnection(host, port, timeout=5)
+    client = AdminClient(*address(settings.listen.admin), token="", certificate=settings.listen.tls_certificate)
     try:
-        connection.request("GET", "/readyz")
-        response = connection.getresponse()
-        return Finding("node", response.status == 200, response.read().decode(errors="replace"))
-    except (OSError, http.client.HTTPException) as error:
-        return Finding("node", False, f"not running on {settings.listen.admin}: {error}")
-    finally:
-        connection.close()
+        status, content = client.fetch("GET", "/readyz")
+    except Refused as error:
+        return Finding("node", False, str(error))
+    return Finding("node", status == 200, content.decode(errors="replace"))

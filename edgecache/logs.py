@@ -18,11 +18,16 @@ class JsonLines(logging.Formatter):
             "time": f"{stamp}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _printable(record.getMessage()),
         }
         if record.exc_info:
-            fields["trace"] = self.formatException(record.exc_info)
+            fields["trace"] = _printable(self.formatException(record.exc_info))
         return msgspec.json.encode(fields).decode()
+
+
+def _printable(text: str) -> str:
+    """What was not UTF-8 in a request is in it as lone surrogates, which JSON cannot hold."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def configure(settings: LogSettings) -> None:

@@ -1,6 +1,7 @@
 """The policy in force: read from the owner's folder, or the one that travels in the wheel, and reloaded on demand."""
 
 import logging
+import threading
 from importlib import resources
 from pathlib import Path
 
@@ -22,6 +23,7 @@ class PolicyBook:
         self._upstreams = upstreams
         self.policy = Policy((), "none")
         self.generation = 0
+        self._loading = threading.Lock()
 
     def load(self) -> Policy:
         """Read and put in force. Blocking; call it from a worker thread once serving.
@@ -29,9 +31,10 @@ class PolicyBook:
         Raises:
             InvalidPolicy: all problems; what was in force stays.
         """
-        policy = parse_policy(read_policies(self._folder), self._upstreams)
-        self.policy = policy
-        self.generation += 1
+        with self._loading:  # so that of two reloads the one that read last is in force
+            policy = parse_policy(read_policies(self._folder), self._upstreams)
+            self.policy = policy
+            self.generation += 1
         _log.info("policy %s in force: %d rules", policy.digest, len(policy.routes))
         return policy
 
@@ -45,10 +48,13 @@ def read_policies(folder: Path) -> dict[str, bytes]:
     Raises:
         InvalidPolicy: a file cannot be read.
     """
-    paths = sorted(folder.glob("*.toml")) if folder.is_dir() else []
-    if not paths:
-        return {DEFAULT: resources.files("edgecache.data").joinpath(DEFAULT).read_bytes()}
     try:
-        return {path.name: path.read_bytes() for path in paths}
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".toml")
+        if paths:
+            return {path.name: path.read_bytes() for path in paths}
+    except FileNotFoundError as error:
+        if folder.is_dir():  # a file went while they were read
+            raise InvalidPolicy([f"{error.filename}: {error.strerror}"]) from None
     except OSError as error:
         raise InvalidPolicy([f"{error.filename}: {error.strerror}"]) from None
+    return {DEFAULT: resources.files("edgecache.data").joinpath(DEFAULT).read_bytes()}

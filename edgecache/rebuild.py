@@ -53,14 +53,17 @@ class Rebuild:
         _log.info("index ready: %d entries", self.progress.seen)
 
     async def _add(self, batch: Sequence[Entry]) -> None:
+        """What was purged while it was embedded stays out: the reaper may have been there already."""
         for entry in batch:
             vector = await self._vector(entry)
-            if vector is not None:
+            if vector is not None and not self._dead(entry):
                 await self._index.add(entry.scope, entry.partition, entry.key, vector)
 
+    def _dead(self, entry: Entry) -> bool:
+        return entry.expires_at <= self._clock() or self._ledger.killer(entry.tags, entry.horizon) is not None
+
     async def _vector(self, entry: Entry) -> bytes | None:
-        dead = entry.expires_at <= self._clock() or self._ledger.killer(entry.tags, entry.horizon) is not None
-        if dead or entry.vector is None or self._embedder is None:
+        if self._dead(entry) or entry.vector is None or self._embedder is None:
             return None
         if entry.embedder == self._embedder.identity:
             return entry.vector

@@ -1,7 +1,9 @@
 """Settings: `edgecache.toml`, then `EDGECACHE_*`, read once and frozen. All problems are reported at once."""
 
+import difflib
 import ipaddress
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Mapping
@@ -19,6 +21,10 @@ FILE = "edgecache.toml"
 PREFIX = "EDGECACHE_"
 NOT_SETTINGS = ("EDGECACHE_DATA", "EDGECACHE_MODELS", "EDGECACHE_MODEL_WHEELS", "EDGECACHE_CONFIG", "EDGECACHE_TOKEN")
 """Variables of this name space that others read: tests, the model cache, the command line."""
+_SHORTHAND = ("EDGECACHE_UPSTREAM", "EDGECACHE_UPSTREAM_KEY")
+
+_KUBERNETES = re.compile(r"EDGECACHE_(SERVICE_(HOST|PORT(_.*)?)|PORT_\d+_.*|PORT)")
+"""What Kubernetes gives every pod beside a Service that is called edgecache."""
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -38,6 +44,9 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     url: str = ""
     prefix: str = "edgecache"
 
+    def __repr__(self) -> str:
+        return f"<StoreSettings {_without_password(self.url) or 'embedded'} {self.prefix}>"
+
 
 class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One provider. `key` replaces the callers' credential, who then need a token of ours. Lower `order` is asked
@@ -54,6 +63,9 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     between_chunks: Duration = Duration(120)
     total: Duration = Duration(1_800)
     ca_file: str = ""
+
+    def __repr__(self) -> str:
+        return f"<UpstreamSettings {self.name} {_without_password(self.url)}{' with a key' if self.key else ''}>"
 
 
 class LocalSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +121,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log: LogSettings = LogSettings()
     upstream: tuple[UpstreamSettings, ...] = ()
 
+    def __repr__(self) -> str:
+        shown = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "secret")
+        return f"<Settings {' '.join(shown)}>"
+
     @property
     def folder(self) -> Path:
         return Path(self.data_folder or platformdirs.user_data_dir("edgecache"))
@@ -116,6 +132,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def node_name(self) -> str:
         return self.node or socket.gethostname()
+
+
+def _without_password(url: str) -> str:
+    before, at, after = url.rpartition("@")
+    return f"{before.partition('://')[0]}://...@{after}" if at else url
 
 
 def address(text: str) -> tuple[str, int]:
@@ -138,13 +159,12 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
     environment = os.environ if environment is None else environment
     problems: list[str] = []
     table = _file(path, problems)
-    _shorthand(table, environment)
+    _shorthand(table, environment, problems)
     _overlay(table, environment, problems)
     upstreams = table.pop("upstream", [])
     settings = read_table(table, Settings, "settings", problems)
     targets = _upstreams(upstreams, problems)
-    if settings is not None:
-        _check(settings, problems)
+    _check(table, problems)
     if problems or settings is None:
         raise InvalidSettings([problem.removeprefix("settings.") for problem in problems])
     return msgspec.structs.replace(settings, upstream=targets)
@@ -161,26 +181,35 @@ def _file(path: Path | None, problems: list[str]) -> dict[str, Any]:
         return {}
 
 
-def _shorthand(table: dict[str, Any], environment: Mapping[str, str]) -> None:
-    """One provider in one line: `upstream = "https://..."`, or EDGECACHE_UPSTREAM with or without a key."""
+def _shorthand(table: dict[str, Any], environment: Mapping[str, str], problems: list[str]) -> None:
+    """One provider in one line: `upstream = "https://..."`, or EDGECACHE_UPSTREAM with or without a key; empty for
+    none.
+    """
     url = environment.get("EDGECACHE_UPSTREAM", table.get("upstream"))
+    key = environment.get("EDGECACHE_UPSTREAM_KEY", "")
     if isinstance(url, str):
-        table["upstream"] = [{"name": "upstream", "url": url, "key": environment.get("EDGECACHE_UPSTREAM_KEY", "")}]
+        table["upstream"] = [{"name": "upstream", "url": url, "key": key}] if url else []
+    elif key:
+        problems.append(
+            "EDGECACHE_UPSTREAM_KEY: goes with EDGECACHE_UPSTREAM; in a file, each [[upstream]] has its key"
+        )
 
 
 def _overlay(table: dict[str, Any], environment: Mapping[str, str], problems: list[str]) -> None:
     """EDGECACHE_NODE, EDGECACHE_LISTEN_TRAFFIC, ...: the path of a key, joined by `_`."""
     places = _variables()
     for name in sorted(environment):
-        if not name.startswith(PREFIX) or name in NOT_SETTINGS or name.startswith("EDGECACHE_UPSTREAM"):
+        if not name.startswith(PREFIX) or name in (*NOT_SETTINGS, *_SHORTHAND) or _KUBERNETES.fullmatch(name):
             continue
         if name not in places:
-            problems.append(f"{name}: no setting has this variable")
+            near = difflib.get_close_matches(name, places, n=1)
+            problems.append(f"{name}: no setting has this variable" + (f", did you mean {near[0]}?" if near else ""))
             continue
         section, key, numeric = places[name]
         value = environment[name]
         target = table.setdefault(section, {}) if section else table
-        target[key] = int(value) if numeric and value.isdigit() else value
+        if isinstance(target, dict):  # anything else is reported when the file is read
+            target[key] = int(value) if numeric and value.isdecimal() else value
 
 
 def _variables() -> dict[str, tuple[str, str, bool]]:
@@ -205,23 +234,44 @@ def _upstreams(tables: Any, problems: list[str]) -> tuple[UpstreamSettings, ...]
     names = [target.name for target in targets]
     problems.extend(f"upstream: `{name}` stands twice" for name in sorted({n for n in names if names.count(n) > 1}))
     for target in targets:
-        parts = urlsplit(target.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            problems.append(f"upstream `{target.name}`.url: expected http(s)://host, got {target.url!r}")
+        _check_upstream(target, problems)
     return targets
 
 
-def _check(settings: Settings, problems: list[str]) -> None:
+def _check_upstream(target: UpstreamSettings, problems: list[str]) -> None:
+    try:
+        parts = urlsplit(target.url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        url = _without_password(target.url)
+        problems.append(f"upstream `{target.name}`.url: expected http(s)://host, got {url!r}")
+    if target.ca_file and not Path(target.ca_file).is_file():
+        problems.append(f"upstream `{target.name}`.ca_file: there is no file {target.ca_file}")
+
+
+def _check(table: Mapping[str, Any], problems: list[str]) -> None:
+    """What the types do not say, of whatever was written, so that it is told with everything else that is wrong."""
+    listen = table.get("listen")
+    if isinstance(listen, dict):
+        _check_listen({key: value for key, value in listen.items() if isinstance(value, str)}, problems)
+    secret, policies = table.get("secret"), table.get("policies")
+    if isinstance(secret, str) and 0 < len(secret) < 16:
+        problems.append("secret: at least 16 characters")
+    if isinstance(policies, str) and not Path(policies).is_dir():
+        problems.append(f"policies: there is no folder {policies!r}")
+
+
+def _check_listen(listen: Mapping[str, str], problems: list[str]) -> None:
     for key in ("traffic", "admin"):
         try:
-            address(getattr(settings.listen, key))
+            address(listen.get(key, getattr(Listen(), key)))
         except ValueError as error:
             problems.append(f"listen.{key}: {error}")
-    if bool(settings.listen.tls_certificate) != bool(settings.listen.tls_key):
+    if bool(listen.get("tls_certificate")) != bool(listen.get("tls_key")):
         problems.append("listen: tls_certificate and tls_key are given together, or neither")
     for key in ("tls_certificate", "tls_key"):
-        path = getattr(settings.listen, key)
+        path = listen.get(key)
         if path and not Path(path).is_file():
             problems.append(f"listen.{key}: there is no file {path}")
-    if settings.secret and len(settings.secret) < 16:
-        problems.append("secret: at least 16 characters")

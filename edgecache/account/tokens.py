@@ -1,6 +1,8 @@
 """Tokens we give out: kept hashed, named, and revocable."""
 
+import asyncio
 import hashlib
+import logging
 from collections.abc import Callable
 from enum import StrEnum
 
@@ -11,6 +13,8 @@ from edgecache.errors import BadRequest, NotFound
 
 PREFIX = "edgecache-"
 _KIND = "token"
+
+_log = logging.getLogger("edgecache.tokens")
 
 
 class Grant(StrEnum):
@@ -45,16 +49,18 @@ class Tokens:
         self._random = random
         self._by_digest: dict[str, Token] = {}
         self._local: dict[str, Token] = {}
+        self._changing = asyncio.Lock()
         self.generation = 0
 
     async def open(self) -> None:
         await self.refresh()
 
     async def refresh(self) -> None:
-        """What other nodes changed."""
-        values = await self._registry.values(_KIND)
-        found = [msgspec.json.decode(value, type=Token) for value in values.values()]
-        self._replace({**self._local, **{token.digest: token for token in found}})
+        """What other nodes changed. Never with what was read before a token was made or revoked here."""
+        async with self._changing:
+            values = await self._registry.values(_KIND)
+            found = [token for name, value in values.items() if (token := _decode(name, value)) is not None]
+            self._replace({**{token.digest: token for token in found}, **self._local})
 
     def _replace(self, tokens: dict[str, Token]) -> None:
         if tokens != self._by_digest:
@@ -76,22 +82,32 @@ class Tokens:
 
     async def create(self, name: str, scope: str, grants: tuple[Grant, ...]) -> str:
         """The new token's secret, told once."""
-        if not name or not name.isprintable() or len(name) > 100:
-            raise BadRequest("A token's name has 1 to 100 printable characters.")
-        if any(token.name == name for token in self._by_digest.values()):
-            raise BadRequest(f"There is a token named {name!r}: revoke it first, or choose another name.")
+        for what, text in (("name", name), ("scope", scope)):
+            if not text or not text.isprintable() or len(text) > 100:
+                raise BadRequest(f"A token's {what} has 1 to 100 printable characters.")
+        if not grants:
+            raise BadRequest(f"A token grants at least one of {', '.join(Grant)}.")
         secret = PREFIX + self._random(32)
         token = Token(name, scope, grants, _digest(secret), self._clock())
-        await self._registry.set(_KIND, name, msgspec.json.encode(token))
-        self._replace({**self._by_digest, token.digest: token})
+        async with self._changing:
+            await self._add(token)
         return secret
+
+    async def _add(self, token: Token) -> None:
+        """The registry decides between nodes that choose one name at the same time."""
+        content = msgspec.json.encode(token)
+        taken = any(token.name == known.name for known in self._by_digest.values())
+        if taken or await self._registry.set_default(_KIND, token.name, content) != content:
+            raise BadRequest(f"There is a token named {token.name!r}: revoke it first, or choose another name.")
+        self._replace({**self._by_digest, token.digest: token})
 
     async def revoke(self, name: str) -> None:
         """In force here when it returns."""
-        if not await self._registry.remove(_KIND, name):
-            raise NotFound(f"There is no token named {name!r}.")
-        kept = {digest: token for digest, token in self._by_digest.items() if token.name != name}
-        self._replace({**kept, **self._local})
+        async with self._changing:
+            if not await self._registry.remove(_KIND, name):
+                raise NotFound(f"There is no token named {name!r}.")
+            kept = {digest: token for digest, token in self._by_digest.items() if token.name != name}
+            self._replace({**kept, **self._local})
 
     def __repr__(self) -> str:
         return f"<Tokens {len(self._by_digest)} generation={self.generation}>"
@@ -99,3 +115,12 @@ class Tokens:
 
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
+
+
+def _decode(name: str, value: bytes) -> Token | None:
+    """None for what a newer version wrote: such a token opens nothing here."""
+    try:
+        return msgspec.json.decode(value, type=Token)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        _log.warning("the token %r cannot be read here and is not accepted", name)
+        return None

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 from aiohttp import web
@@ -100,7 +101,7 @@ class Admin:
         if handler is not None:
             return await handler(request)
         if path.startswith("/admin/tokens/") and request.method == "DELETE":
-            return await self._revoke(path.removeprefix("/admin/tokens/"))
+            return await self._revoke(unquote(path.removeprefix("/admin/tokens/")))
         if path.startswith("/admin/entries/") and request.method == "GET":
             return await self._entry(path.removeprefix("/admin/entries/"))
         known = sorted({name for _, name in (*self._open, *self._guarded)} | {"/admin/entries/{id}"})
