@@ -69,16 +69,18 @@ class Fills:
                 return await self.alone(ask, head.lifetime.forbidden)
 
     def _board(self, ask: Ask, vector: Vector) -> tuple[Flight[Head], int, bool]:
-        """The join fence, first half: nothing known of the flight was purged since it began."""
+        """The join fence, first half: nothing known of the flight was purged since it began. Rules do not share
+        flights: another one may ask other tiers, and serve no answers of this one's.
+        """
         assert ask.identity is not None
-        scope, key = ask.identity.scope, ask.identity.key
+        scope, key = ask.identity.scope, ask.identity.key + ask.route.name.encode()
         flight = self.flights.find(scope, key)
         if flight is not None and self._ledger.killer((*flight.tags, *ask.tags), flight.horizon) is None:
             flight.tags = tuple(dict.fromkeys((*flight.tags, *ask.tags)))
             return flight, self.flights.join(flight), True
         flight = Flight(
             self._ledger.horizon(),
-            (*ask.tags, Tag(Kind.ID, key.hex())),
+            (*ask.tags, Tag(Kind.ID, ask.identity.key.hex())),
             keep=ask.route.max_answer,
             finish=ask.route.finish,
         )

@@ -1,6 +1,6 @@
 """Who is asked when the cache has no answer: the model on this node, the upstreams. Both answer in one shape."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 
 import msgspec
@@ -12,7 +12,17 @@ from edgecache.core.generation import Finished, Piece
 from edgecache.core.policy import Route, Tier
 from edgecache.core.ports import Call, Generator, Upstream, UpstreamReply
 from edgecache.core.tags import Tag
-from edgecache.errors import ContextTooLong, ModelNotFound, ModelUnavailable, Overloaded, UpstreamBroken
+from edgecache.errors import (
+    BadRequest,
+    ModelNotFound,
+    ModelUnavailable,
+    NoUpstream,
+    Overloaded,
+    RequestError,
+    UpstreamBroken,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from edgecache.wire import openai_request, sse
 from edgecache.wire.openai_local import Envelope
 from edgecache.wire.openai_prompt import to_prompt
@@ -20,6 +30,11 @@ from edgecache.wire.openai_request import ChatRequest
 from edgecache.wire.surrogate import response_keys
 
 _SEPARATED_BY_SPACE = ("surrogate-key", "xkey")
+_UNABLE: Mapping[Tier, tuple[type[RequestError], ...]] = {
+    Tier.LOCAL: (BadRequest, ModelUnavailable, Overloaded),
+    Tier.UPSTREAM: (NoUpstream, UpstreamUnreachable, UpstreamTimeout),
+}
+"""What a tier raises when it cannot answer and the next one may."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,16 +101,19 @@ class Tiers:
     async def ask(self, ask: Ask, *, to_store: bool) -> TierReply:
         """The first tier of the route that can answer. `to_store`: the answer may be stored, so that usage is asked
         for on a stream and nothing comes compressed.
+
+        Raises:
+            RequestError: the last tier's; of a request that only the local model refuses, why nobody else was there.
         """
-        tiers = [tier for tier in ask.route.tiers if self._has(tier)]
-        for tier in tiers[:-1]:
+        failures: list[RequestError] = []
+        for tier in filter(self._has, ask.route.tiers):
             try:
                 return await self._ask_tier(tier, ask, to_store)
-            except (ModelUnavailable, Overloaded, ContextTooLong):
-                continue
-        if not tiers:
+            except _UNABLE[tier] as error:
+                failures.append(error)
+        if not failures:
             raise ModelNotFound(self._no_tier(ask.request.model), param="model")
-        return await self._ask_tier(tiers[-1], ask, to_store)
+        raise failures[0] if isinstance(failures[-1], BadRequest) else failures[-1]
 
     def _has(self, tier: Tier) -> bool:
         return (self._generator if tier is Tier.LOCAL else self._upstream) is not None

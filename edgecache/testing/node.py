@@ -24,6 +24,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from edgecache.app import TOKEN_FILE, App
+from edgecache.core.ports import Generator
 from edgecache.models.progress import Silent
 from edgecache.settings import Listen, LocalSettings, Settings, UpstreamSettings
 from edgecache.testing.scripted_upstream import ScriptedUpstream
@@ -173,15 +174,18 @@ async def running_node(
     key: str = "",
     policy: str = "",
     clock: Callable[[], float] = time.time,
+    local: Generator | None = None,
     **settings: Any,
 ) -> AsyncGenerator[Node, None]:
     """A node whose data and policies are in `folder`; a second one on the same folder is the first one restarted.
 
     `upstream` is asked for what the cache does not have, with `key` if it is configured; `policy` is TOML, empty for
-    the default one; `settings` are further fields of `Settings`.
+    the default one; `local` takes the place of the local model; `settings` are further fields of `Settings`.
     """
+    if local is not None:
+        settings.setdefault("local", LocalSettings())
     chosen = await asyncio.to_thread(_settings, folder, upstream, key, policy, settings)
-    app = App(chosen, Silent(), clock=clock)
+    app = App(chosen, Silent(), clock=clock, local=local)
     try:
         await app.open()
         admin_token = await asyncio.to_thread((chosen.folder / TOKEN_FILE).read_text)
