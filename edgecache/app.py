@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import hashlib
 import logging
 import os
 import secrets
@@ -243,9 +244,12 @@ class App:
 
     async def _secret(self) -> bytes:
         """From the settings, or made once and shared by all nodes of this store."""
-        if self._settings.secret:
-            return self._settings.secret.encode()
-        return await self.storage.registry.set_default("secret", "secret", secrets.token_bytes(32))
+        registry, own = self.storage.registry, self._settings.secret.encode()
+        secret = own or await registry.set_default("secret", "secret", secrets.token_bytes(32))
+        mark = hashlib.sha256(b"edgecache" + secret).digest()
+        if await registry.set_default("secret", "fingerprint", mark) != mark:
+            raise InvalidSettings(["secret: not the one this store was made with; all its nodes need the same"])
+        return secret
 
     def reload_policy(self) -> None:
         """On SIGHUP. A broken file leaves the old policy in force."""
