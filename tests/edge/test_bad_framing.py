@@ -3,11 +3,11 @@ time, nothing upstream that was not asked for, and a node that goes on.
 """
 
 import json
-import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+from shared_documents import smuggling_lines
 
 from edgecache.settings import LimitSettings
 from edgecache.testing.node import Node, RawConnection, running_node
@@ -152,24 +152,12 @@ async def test_what_follows_a_refused_request_is_not_another_request(
     assert upstream.requests == []
 
 
-def gadgets() -> list[bytes]:
-    """Malformed Transfer-Encoding lines, from the shared data; empty where they are not."""
-    root = Path(os.environ.get("EDGECACHE_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
-    file = root / "smuggling" / "gadgets.jsonl"
-    if not file.is_file():
-        return []
-    return [bytes.fromhex(json.loads(line)["header_line_hex"]) for line in file.read_text().splitlines()]
-
-
 async def test_lines_that_smuggle_reach_nobody(node: Node, upstream: ScriptedUpstream) -> None:
     """With a length too: a server that does not see the Transfer-Encoding reads the length, one that does the chunks.
     Either it is refused, or it is one request whose body the upstream gets with one clear length.
     """
-    lines = gadgets()
-    if not lines:
-        pytest.skip("no data set smuggling: set EDGECACHE_DATA to the folder that holds it")
     body = b"0\r\n\r\nGET /v1/smuggled HTTP/1.1\r\nHost: x\r\nX: "
-    for line in lines:
+    for line in smuggling_lines():
         head = b"POST /v1/files HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n" % len(body)
         before = len(upstream.requests)
         answer = await exchange(node, head + line + b"\r\n\r\n" + body)
