@@ -5,15 +5,17 @@ ARG PYTHON=3.11
 ARG MODELS=inside
 
 FROM python:${PYTHON}-slim AS wheel
+ENV PIP_NO_CACHE_DIR=1
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY edgecache edgecache
-RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+RUN python -m pip wheel --no-deps --wheel-dir /wheels .
 
 FROM python:${PYTHON}-slim AS installed
+ENV PIP_NO_CACHE_DIR=1
 COPY --from=wheel /wheels /wheels
-RUN python -m venv /opt/edgecache && /opt/edgecache/bin/python -m pip install --no-cache-dir /wheels/*.whl
-# An empty folder to be copied, so that /data belongs to the user of the node.
+RUN python -m venv /opt/edgecache && /opt/edgecache/bin/python -m pip install /wheels/*.whl
+# An empty folder to be copied: /data must belong to the user of the node, and /policies be there.
 RUN mkdir /empty
 
 FROM installed AS models-inside
@@ -33,6 +35,7 @@ FROM python:${PYTHON}-slim
 COPY --from=installed /opt/edgecache /opt/edgecache
 COPY --from=models --chown=10001:10001 /models /models
 COPY --from=installed --chown=10001:10001 /empty /data
+COPY --from=installed /empty /policies
 COPY docker/health.py /opt/edgecache/health.py
 ENV PATH=/opt/edgecache/bin:$PATH \
     HOME=/data \

@@ -1,7 +1,8 @@
 """A Dockerfile read and its stages run without Docker: every RUN in a shell, with absolute paths moved below a folder.
 
 Only what the project's own file uses: ARG before FROM, COPY of files and from stages, ENV, RUN, WORKDIR. What needs an
-engine (base image, user, ownership, layers) is not shown by it, except that layers keep times in whole seconds.
+engine (base image, user, ownership, layers) is not shown by it, except that layers keep times in whole seconds. What
+pip fetched before is not fetched again.
 """
 
 import json
@@ -119,7 +120,7 @@ class Build:
 
     def _shell(self, command: str, variables: dict[str, str], folder: Path) -> None:
         moved = re.sub(r"(?<![\w/.-])python(?= )", self._python, self.place(command))
-        settings = {name: self.place(value) for name, value in variables.items()}
+        settings = {name: self.place(value) for name, value in variables.items() if name != "PIP_NO_CACHE_DIR"}
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("EDGECACHE_", "VIRTUAL_"))}
         done = subprocess.run(
             ["sh", "-ec", moved], cwd=folder, env={**kept, **settings}, capture_output=True, text=True, timeout=900

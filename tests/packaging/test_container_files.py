@@ -34,8 +34,8 @@ def nodes(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def settings_of(variables: dict[str, str]) -> Settings:
-    """As a node would read them; an unknown variable raises."""
-    return load(None, variables)
+    """As a node would read them; an unknown variable raises. The image's folder of policies is not on this machine."""
+    return load(None, {**variables, "EDGECACHE_POLICIES": str(ROOT / "policies")})
 
 
 def test_the_image_s_variables_are_settings(last: dockerfile.Stage) -> None:
@@ -43,6 +43,13 @@ def test_the_image_s_variables_are_settings(last: dockerfile.Stage) -> None:
     assert settings.listen.traffic == "0.0.0.0:8080"
     assert settings.listen.admin == "0.0.0.0:8081"
     assert settings.folder == Path("/data")
+
+
+def test_every_folder_that_the_image_s_variables_name_is_in_it(last: dockerfile.Stage) -> None:
+    copied = {step.rest.split()[-1] for step in last.steps if step.keyword == "COPY"}
+    named = {value for name, value in dockerfile.environment(last).items() if value.startswith("/") and name != "PATH"}
+    assert named == {"/data", "/models", "/policies"}
+    assert named <= copied
 
 
 def test_an_unknown_variable_would_be_noticed() -> None:

@@ -1,5 +1,6 @@
 """What the Dockerfile runs, run from a built wheel in a clean environment, and the node that comes out of it."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -10,6 +11,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dockerfile
 import pytest
@@ -89,13 +91,11 @@ def test_the_wheel_carries_what_a_node_reads(image: Image) -> None:
     assert "# edgecache" in metadata  # the README is the package's description
 
 
-@pytest.mark.slow
 def test_the_commands_of_the_image(installed: Image) -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", installed.command("--version"))
     assert "no mistakes" in installed.command("policy", "check")
 
 
-@pytest.mark.slow
 def test_models_in_the_image_are_not_made_again(installed: Image) -> None:
     """A layer cut the times of their files to whole seconds."""
     before = sorted((installed.root / "models").iterdir())
@@ -116,14 +116,17 @@ class Container:
             self.process = subprocess.Popen(command, env=image.environment(), cwd=image.root / "data", stderr=stderr)
 
     def ports(self) -> tuple[int, int]:
-        """Of traffic and admin, from the log, which is JSON."""
+        """Of traffic and admin, from the log."""
         until = time.monotonic() + DEADLINE
         while time.monotonic() < until and self.process.poll() is None:
-            lines = [json.loads(line)["message"] for line in self._log.read_text().splitlines()]
-            if found := [ports for line in lines if len(ports := re.findall(r"<Listener \S+:(\d+)>", line)) == 2]:
-                return int(found[0][0]), int(found[0][1])
+            if found := re.search(r"on <Listener \S+:(\d+)>, admin on <Listener \S+:(\d+)>", self._log.read_text()):
+                return int(found[1]), int(found[2])
             time.sleep(0.1)
         raise AssertionError(self._log.read_text())
+
+    def logged(self) -> list[str]:
+        """The messages; the log is JSON, one object a line."""
+        return [json.loads(line)["message"] for line in self._log.read_text().splitlines() if line]
 
     def health(self, admin: int) -> subprocess.CompletedProcess[str]:
         """The image's HEALTHCHECK."""
@@ -153,16 +156,21 @@ def wait_healthy(container: Container, admin: int) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.slow
+def asked(traffic: int, question: str) -> tuple[int, Any]:
+    """Status and answer of the local model, for somebody with some credential."""
+    body = {"model": "local", "messages": [{"role": "user", "content": question}]}
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", traffic, timeout=DEADLINE)) as connection:
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Authorization": "Bearer anybody"})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+
+
 def test_a_container_answers_is_healthy_and_stops_when_told(container: Container) -> None:
     traffic, admin = container.ports()
     wait_healthy(container, admin)
-    asked = http.client.HTTPConnection("127.0.0.1", traffic, timeout=DEADLINE)
-    question = {"model": "local", "messages": [{"role": "user", "content": "What is the capital of France?"}]}
-    asked.request("POST", "/v1/chat/completions", json.dumps(question), {"Authorization": "Bearer anybody"})
-    response = asked.getresponse()
-    answer = json.loads(response.read())
-    assert response.status == 200, answer
+    status, answer = asked(traffic, "What is the capital of France?")
+    assert status == 200, answer
     assert "Paris" in answer["choices"][0]["message"]["content"]
     assert container.stop() == 0
     assert container.health(admin).returncode == 1
+    assert "stopping; streams have 30 s" in container.logged()
