@@ -18,6 +18,7 @@ from edgecache.core.entry import Entry, Framing, Horizon, Scope
 from edgecache.core.ledger import Ledger
 from edgecache.core.policy import Mode
 from edgecache.core.ports import Embedder, Index, Store
+from edgecache.core.tags import Tag
 from edgecache.core.trace import Trace
 from edgecache.decide import Decider, embeddable
 from edgecache.errors import EmbeddingUnavailable, StoreUnavailable
@@ -97,17 +98,21 @@ class Flow:
         entry = self._exact.get(ask.identity.scope, ask.identity.key)
         return entry if entry is not None and _carries(entry, ask) and self._is_servable(entry, ask) else None
 
-    def is_same(self, entry: Entry, seen: Horizon, now: float) -> bool:
-        """Whether what `exact_entry` said when the ledger was at `seen` must still be so: nothing was purged since, the
-        entry was not replaced, and it is fresh.
+    def same_entry(self, ask: Asked, tags: tuple[Tag, ...], seen: Horizon, now: float) -> Entry | None:
+        """What `exact_entry` said when the ledger was at `seen`, if it must still be so: nothing was purged since, the
+        entry is fresh, and it was not replaced. `tags` are the very tuple of its tags: every entry has its own.
         """
+        assert ask.identity is not None
+        entry = self._exact.get(ask.identity.scope, ask.identity.key)
         ledger = self._ledger
-        return (
-            ledger.applied == seen.sequence
+        same = (
+            entry is not None
+            and entry.tags is tags
+            and ledger.applied == seen.sequence
             and entry.expires_at > now
-            and self._exact.get(entry.scope, entry.key) is entry
             and ledger.log == seen.log
         )
+        return entry if same else None
 
     def horizon(self) -> Horizon:
         return self._ledger.horizon()
@@ -224,12 +229,12 @@ class Flow:
         return Answer(
             status=200,
             headers=(*entry.headers, ("Content-Type", media)),
-            body=self._render(entry, ask),
+            body=self.presented(entry, ask),
             trace=trace,
             close=nothing_to_close,
         )
 
-    def _render(self, entry: Entry, ask: Asked) -> bytes:
+    def presented(self, entry: Entry, ask: Asked) -> bytes:
         """The provider's bytes, or what was once rendered from them."""
         stream, include_usage = ask.request.stream, ask.request.include_usage
         if entry.framing is Framing.JSON and not stream:

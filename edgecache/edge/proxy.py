@@ -9,6 +9,7 @@ from aiohttp import web
 from edgecache.account.callers import By, Caller, Callers
 from edgecache.account.tokens import Tokens
 from edgecache.core.canonical import IDENTITY_HEADERS, identify
+from edgecache.core.entry import Entry
 from edgecache.core.policy import Mode, Route, Tier
 from edgecache.core.ports import Call, Upstream
 from edgecache.core.tags import keys
@@ -130,17 +131,22 @@ class Proxy:
     def _again(self, reading: Reading, started: float) -> web.Response | None:
         """An exact hit from memory, if it is one. Headers are made anew every second, or when anything changed."""
         now = self._clock()
-        entry = reading.entry
-        if entry is None or reading.second != int(now) or not self._flow.is_same(entry, reading.seen, now):
-            entry = reading.entry = self._flow.exact_entry(reading.asked)
+        entry = None
+        if reading.second == int(now):
+            entry = self._flow.same_entry(reading.asked, reading.tags, reading.seen, now)
+        if entry is None:
+            entry = self._flow.exact_entry(reading.asked)
             if entry is None:
                 return None
-            reading.seen, reading.second = self._flow.horizon(), int(now)
-            answer = self._flow.serve(entry, reading.asked)
-            reading.headers, reading.body = respond.headers_of(answer, self._node), answer.body
-            reading.tally = self._metrics.tally(answer.trace.route, answer.trace.name)
+            self._remember(reading, entry, int(now))
         reading.tally.add(time.perf_counter() - started)
-        return web.Response(body=reading.body, headers=reading.headers)
+        return web.Response(body=self._flow.presented(entry, reading.asked), headers=reading.headers)
+
+    def _remember(self, reading: Reading, entry: Entry, second: int) -> None:
+        reading.tags, reading.seen, reading.second = entry.tags, self._flow.horizon(), second
+        answer = self._flow.serve(entry, reading.asked)
+        reading.headers = respond.headers_of(answer, self._node)
+        reading.tally = self._metrics.tally(answer.trace.route, answer.trace.name)
 
     async def _answer(
         self, request: web.BaseRequest, path: str, query: str, reading: Reading, started: float

@@ -8,7 +8,8 @@ is in memory and nothing at all was purged. Everything else takes the long way.
 from multidict import CIMultiDict
 
 from edgecache.cache.bounded import Bounded
-from edgecache.core.entry import Entry, Horizon
+from edgecache.core.entry import Horizon
+from edgecache.core.tags import Tag
 from edgecache.edge.metrics import Tally
 from edgecache.tiers import Asked
 
@@ -20,23 +21,23 @@ TARGETS = 256
 
 Key = tuple[bytes, str, tuple[tuple[bytes, bytes], ...]]
 
-
 NEVER = Horizon("", -1)
 
 
 class Reading:
-    """One request as it was read, and the last exact hit on it: in which second of Unix time, with the ledger where."""
+    """One request as it was read, and the head of the last exact hit on it: in which second of Unix time, with the
+    ledger where. The entry is known by the tuple of its tags, so that nothing here keeps its body alive.
+    """
 
-    __slots__ = ("asked", "body", "entry", "headers", "second", "seen", "tally")
+    __slots__ = ("asked", "headers", "second", "seen", "tags", "tally")
 
     def __init__(self, asked: Asked) -> None:
         self.asked = asked
-        self.entry: Entry | None = None
-        self.second = 0
+        self.tags: tuple[Tag, ...] = ()
+        self.second = -1
         self.seen = NEVER
         self.tally = Tally()
         self.headers: CIMultiDict[str] = CIMultiDict()
-        self.body = b""
 
 
 class Readings:
@@ -78,5 +79,5 @@ class Readings:
 
 
 def _cost(reading: Reading) -> int:
-    """The body once, what was read from it, and room for the body of an answer's other framing."""
+    """The body once, what was read from it, and the head of an answer."""
     return 4_096 + 4 * len(reading.asked.request.body)
