@@ -1,1 +1,1 @@
-"""Answers in memory: found by the same question (exact), by a question near it (semantic), or while being made (flights)."""
+"""Answers in memory: found by the same question (exact), by one near it (semantic), or while being made (flights)."""
