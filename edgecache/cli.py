@@ -42,6 +42,12 @@ def _fail(message: str, code: int = 1) -> NoReturn:
     raise typer.Exit(code)
 
 
+def _show(table: Table) -> None:
+    """As wide as it needs to be: a path that is cut short says nothing."""
+    needed = out.measure(table, options=out.options.update(max_width=10_000)).maximum
+    Console(width=needed, markup=False, highlight=False).print(table)
+
+
 def _settings(config: Path | None) -> Settings:
     try:
         return load(config)
@@ -119,7 +125,7 @@ def policy_check(
     for route in found.routes:
         tiers = " then ".join(route.tiers)
         table.add_row(route.name, route.path, " ".join(route.models), route.mode, tiers, f"{route.ttl:g} s")
-    out.print(table)
+    _show(table)
     out.print(f"{len(found.routes)} rules, no mistakes, digest {found.digest}")
 
 
@@ -160,7 +166,7 @@ def token_list(config: Config = None, admin: Admin = "") -> None:
     table = Table("name", "scope", "grants", box=None)
     for found in answer["tokens"]:
         table.add_row(found["name"], found["scope"], " ".join(found["grants"]))
-    out.print(table)
+    _show(table)
 
 
 @token.command("revoke")

@@ -1,0 +1,222 @@
+"""Tokens: kept hashed, revoked at once, whatever happens at the same time; callers and their scopes."""
+
+import asyncio
+import hashlib
+import itertools
+from collections.abc import Mapping
+
+import pytest
+
+from edgecache.account.callers import By, Callers
+from edgecache.account.tokens import PREFIX, Grant, Tokens
+from edgecache.core.entry import Scope
+from edgecache.errors import BadRequest, Forbidden, NotFound, Unauthenticated
+
+
+class Registry:
+    """In memory; a test may hold the reading of it."""
+
+    def __init__(self) -> None:
+        self.facts: dict[str, bytes] = {}
+        self.reading = asyncio.Event()
+        self.go = asyncio.Event()
+        self.go.set()
+
+    async def values(self, kind: str) -> Mapping[str, bytes]:
+        found = dict(self.facts)
+        self.reading.set()
+        await self.go.wait()
+        return found
+
+    async def set(self, kind: str, name: str, value: bytes) -> None:
+        self.facts[name] = value
+
+    async def set_default(self, kind: str, name: str, value: bytes) -> bytes:
+        await asyncio.sleep(0)
+        return self.facts.setdefault(name, value)
+
+    async def remove(self, kind: str, name: str) -> bool:
+        await asyncio.sleep(0)
+        return self.facts.pop(name, None) is not None
+
+
+def make(registry: Registry) -> Tokens:
+    numbers = itertools.count()
+    return Tokens(registry, clock=lambda: 5.0, random=lambda size: f"{next(numbers):0{2 * size}x}")
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+def tokens(registry: Registry) -> Tokens:
+    return make(registry)
+
+
+async def test_a_token_is_kept_hashed_and_found_again(tokens: Tokens, registry: Registry) -> None:
+    secret = await tokens.create("app", "team", (Grant.TRAFFIC,))
+    assert secret.startswith(PREFIX)
+    kept = b"".join(registry.facts.values()).decode()
+    assert secret not in kept
+    assert secret.removeprefix(PREFIX) not in kept
+    assert hashlib.sha256(secret.encode()).hexdigest() in kept
+    other = make(registry)
+    await other.open()
+    for one in (tokens, other):
+        found = one.find(secret)
+        assert found is not None
+        assert (found.name, found.scope, found.created) == ("app", "team", 5.0)
+    assert tokens.find(secret + "0") is None
+    assert tokens.find("\udcff") is None
+
+
+@pytest.mark.parametrize(
+    ("grants", "may"),
+    [
+        ((Grant.TRAFFIC,), {Grant.TRAFFIC}),
+        ((Grant.PURGE,), {Grant.PURGE}),
+        ((Grant.TRAFFIC, Grant.PURGE), {Grant.TRAFFIC, Grant.PURGE}),
+        ((Grant.ADMIN,), set(Grant)),
+    ],
+)
+async def test_what_each_grant_opens(tokens: Tokens, grants: tuple[Grant, ...], may: set[Grant]) -> None:
+    found = tokens.find(await tokens.create("app", "team", grants))
+    assert found is not None
+    assert {grant for grant in Grant if found.may(grant)} == may
+
+
+async def test_revoked_is_revoked_when_it_returns(tokens: Tokens) -> None:
+    secret = await tokens.create("app", "team", (Grant.TRAFFIC,))
+    before = tokens.generation
+    await tokens.revoke("app")
+    assert tokens.find(secret) is None
+    assert tokens.generation > before
+    with pytest.raises(NotFound):
+        await tokens.revoke("app")
+
+
+async def test_a_refresh_that_read_before_the_revocation_brings_nothing_back(
+    tokens: Tokens, registry: Registry
+) -> None:
+    """It did, for up to two seconds."""
+    secret = await tokens.create("app", "team", (Grant.TRAFFIC,))
+    registry.go.clear()
+    refreshing = asyncio.create_task(tokens.refresh())
+    await registry.reading.wait()
+    revoking = asyncio.create_task(tokens.revoke("app"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    registry.go.set()
+    await asyncio.gather(refreshing, revoking)
+    assert tokens.find(secret) is None
+
+
+async def test_a_refresh_that_read_before_a_token_was_made_does_not_lose_it(tokens: Tokens, registry: Registry) -> None:
+    registry.go.clear()
+    refreshing = asyncio.create_task(tokens.refresh())
+    await registry.reading.wait()
+    creating = asyncio.create_task(tokens.create("app", "team", (Grant.TRAFFIC,)))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    registry.go.set()
+    await refreshing
+    assert tokens.find(await creating) is not None
+
+
+async def test_one_name_is_given_once_even_by_two_nodes_at_the_same_time(registry: Registry) -> None:
+    sides = (make(registry), make(registry))
+    sides[1]._random = lambda size: "f" * 2 * size
+    results = await asyncio.gather(
+        *(side.create("app", "team", (Grant.TRAFFIC,)) for side in (*sides, sides[0])), return_exceptions=True
+    )
+    assert sum(isinstance(result, str) for result in results) == 1
+    assert sum(isinstance(result, BadRequest) for result in results) == 2
+
+
+async def test_what_other_nodes_changed_is_seen_with_the_next_refresh(tokens: Tokens, registry: Registry) -> None:
+    other = make(registry)
+    secret = await tokens.create("app", "team", (Grant.TRAFFIC,))
+    assert other.find(secret) is None
+    await other.refresh()
+    assert other.find(secret) is not None
+    generation = other.generation
+    await other.refresh()
+    assert other.generation == generation  # what has not changed empties nothing
+    await tokens.revoke("app")
+    await other.refresh()
+    assert other.find(secret) is None
+
+
+async def test_what_a_newer_version_wrote_opens_nothing_and_stops_nothing(tokens: Tokens, registry: Registry) -> None:
+    secret = await tokens.create("app", "team", (Grant.TRAFFIC,))
+    registry.facts["newer"] = b'{"name":"newer","scope":"s","grants":["fly"],"digest":"d","created":1}'
+    registry.facts["broken"] = b"\xff"
+    await tokens.refresh()
+    assert [token.name for token in tokens.all()] == ["app"]
+    assert tokens.find(secret) is not None
+
+
+async def test_this_nodes_own_admin_token_is_in_no_registry_and_cannot_be_revoked(
+    tokens: Tokens, registry: Registry
+) -> None:
+    tokens.admit_admin("edgecache-own")
+    await tokens.refresh()
+    found = tokens.find("edgecache-own")
+    assert found is not None
+    assert found.may(Grant.ADMIN)
+    assert registry.facts == {}
+    with pytest.raises(NotFound):
+        await tokens.revoke("admin")
+    with pytest.raises(BadRequest, match="There is a token named 'admin'"):
+        await tokens.create("admin", "s", (Grant.TRAFFIC,))
+
+
+@pytest.mark.parametrize(
+    ("name", "scope", "grants"),
+    [
+        ("", "s", (Grant.TRAFFIC,)),
+        ("a\nb", "s", (Grant.TRAFFIC,)),
+        ("a" * 101, "s", (Grant.TRAFFIC,)),
+        ("a", "", (Grant.TRAFFIC,)),
+        ("a", "s\0", (Grant.TRAFFIC,)),
+        ("a", "s", ()),
+    ],
+)
+async def test_what_no_token_can_be(tokens: Tokens, name: str, scope: str, grants: tuple[Grant, ...]) -> None:
+    with pytest.raises(BadRequest):
+        await tokens.create(name, scope, grants)
+
+
+async def callers(tokens: Tokens, anonymous: str | None = "local", secret: bytes = b"secret") -> Callers:
+    return Callers(tokens, secret=secret, anonymous=None if anonymous is None else Scope(anonymous))
+
+
+async def test_callers_with_different_credentials_never_share_a_scope(tokens: Tokens) -> None:
+    known = await callers(tokens, anonymous="key:x")
+    team = await tokens.create("a", "team", (Grant.TRAFFIC,))
+    same_team = await tokens.create("b", "team", (Grant.TRAFFIC,))
+    scopes = [known.identify(credential).scope for credential in ("sk-1", "sk-2", None, team)]
+    assert len(set(scopes)) == 4
+    assert known.identify("sk-1").scope == scopes[0]
+    assert known.identify(same_team).scope == scopes[3]
+    assert [known.identify(c).by for c in ("sk-1", team, None)] == [By.CREDENTIAL, By.TOKEN, By.NOTHING]
+
+
+async def test_a_scope_does_not_tell_the_credential_and_depends_on_the_secret(tokens: Tokens) -> None:
+    one, two = await callers(tokens), await callers(tokens, secret=b"another")
+    assert "sk-1" not in one.identify("sk-1").scope
+    assert one.identify("sk-1").scope != two.identify("sk-1").scope
+    assert one.identify("\udcff").scope.startswith("key:")
+
+
+async def test_who_is_refused(tokens: Tokens) -> None:
+    known = await callers(tokens, anonymous=None)
+    with pytest.raises(Unauthenticated, match="No credential"):
+        known.identify(None)
+    with pytest.raises(Unauthenticated, match="not known, or was revoked"):
+        known.identify(PREFIX + "unknown")
+    purger = await tokens.create("purger", "ops", (Grant.PURGE,))
+    with pytest.raises(Forbidden, match="not for traffic"):
+        known.identify(purger)
