@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from edgecache.settings import Listen
 from edgecache.testing.node import JSON, SEMANTIC, Node, chat_body, running_node
-from edgecache.testing.scripted_upstream import ScriptedUpstream
+from edgecache.testing.scripted_upstream import Answer, ScriptedUpstream
 
 QUESTION = "How do I enable dark mode in the settings?"
 PARAPHRASE = "How do I turn on dark mode in the settings?"
@@ -130,7 +131,6 @@ async def test_a_request_that_matches_no_rule_is_passed_through(tmp_path: Path, 
 async def test_without_a_credential_callers_are_refused_where_others_can_reach_it(
     tmp_path: Path, upstream: ScriptedUpstream
 ) -> None:
-    from edgecache.settings import Listen
 
     everywhere = Listen(traffic="0.0.0.0:0", admin="127.0.0.1:0")
     async with running_node(tmp_path / "a", upstream=upstream, listen=everywhere) as node:
@@ -227,3 +227,36 @@ async def test_a_rule_for_a_folder_does_not_open_what_is_beside_it(
             refused = await node.ask("POST", inside, chat_body(QUESTION), headers=bearer(token))
             assert refused.status == 403
         assert len(upstream.requests) == 1
+
+
+# --- a policy that changes ----------------------------------------------------------------------------------------
+
+
+async def test_a_new_policy_holds_also_for_what_was_asked_before(
+    node: Node, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    for outcome in ("MISS", "HIT", "HIT"):
+        assert (await node.chat(QUESTION)).headers["X-Cache"] == outcome
+    file = tmp_path / "policies" / "policy.toml"
+    await asyncio.to_thread(file.write_text, SEMANTIC.replace('"semantic"', '"off"'))
+    assert (await node.chat(QUESTION)).headers["X-Cache"] == "HIT"
+    assert (await node.manage("POST", "/admin/policy/reload")).status == 200
+    assert (await node.chat(QUESTION)).headers["X-Cache"] == "BYPASS"
+    await asyncio.to_thread(file.write_text, "[[route]]\nnonsense = 1")
+    refused = await node.manage("POST", "/admin/policy/reload")
+    assert refused.status == 422
+    assert "nonsense" in refused.body.decode()
+    assert (await node.chat(QUESTION)).headers["X-Cache"] == "BYPASS"
+    await asyncio.to_thread(file.write_text, SEMANTIC)
+    await node.manage("POST", "/admin/policy/reload")
+    assert (await node.chat(QUESTION)).headers["X-Cache"] == "HIT"
+
+
+async def test_a_new_policy_loses_no_request(node: Node, upstream: ScriptedUpstream) -> None:
+    barrier = asyncio.Event()
+    upstream.enqueue(Answer(before_head=barrier, body=b'{"choices": []}'))
+    asked = asyncio.create_task(node.chat(QUESTION))
+    await upstream.wait_requests(1)
+    await node.manage("POST", "/admin/policy/reload")
+    barrier.set()
+    assert (await asked).status == 200
