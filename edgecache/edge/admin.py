@@ -12,6 +12,7 @@ from edgecache.account.tokens import Grant, Tokens
 from edgecache.core.entry import Entry
 from edgecache.core.ledger import Ledger
 from edgecache.core.ports import Store
+from edgecache.core.units import Duration, Size
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.purge_api import BODY_LIMIT, PurgeApi
 from edgecache.edge.requests import body, credential, target
@@ -132,7 +133,8 @@ class Admin:
 
     async def _policy(self, request: web.BaseRequest) -> web.Response:
         policy = self._book.policy
-        return _json({"digest": policy.digest, "routes": [msgspec.to_builtins(route) for route in policy.routes]})
+        routes = [msgspec.to_builtins(route, enc_hook=_plain) for route in policy.routes]
+        return _json({"digest": policy.digest, "routes": routes})
 
     async def _reload(self, request: web.BaseRequest) -> web.Response:
         """A broken file leaves the old policy in force and says so."""
@@ -188,6 +190,15 @@ class Admin:
             "bytes": len(entry.body),
             "completion_tokens": summary.completion_tokens,
         }
+
+
+def _plain(value: object) -> object:
+    """Seconds and bytes, which msgspec knows only as what they are made of."""
+    if isinstance(value, Size):
+        return int(value)
+    if isinstance(value, Duration):
+        return float(value)
+    raise NotImplementedError(f"{type(value)} in a policy")
 
 
 def _json(value: Any, status: int = 200) -> web.Response:

@@ -120,6 +120,8 @@ async def test_one_entry_explained_without_its_text(node: Node, upstream: Script
 
 async def test_a_reload_by_call(node: Node, tmp_path: Any) -> None:
     before = (await node.manage("GET", "/admin/policy")).json()
+    assert before["routes"][0]["ttl"] == 3_600
+    assert before["routes"][0]["max_answer"] == 4 << 20
     (tmp_path / "policies" / "policy.toml").write_text('[[route]]\nname = "x"\nmode = "telepathic"\n')
     broken = await node.manage("POST", "/admin/policy/reload")
     assert broken.status == 422
