@@ -145,6 +145,20 @@ async def test_a_new_answer_stored_while_its_dead_predecessor_is_being_freed(roo
     assert await room.left() == [(1,), (1,), (1,)]
 
 
+async def test_a_new_answer_that_memory_did_not_keep(room: Room) -> None:
+    """Too large for it, or evicted: then only the announcement tells."""
+    await room.admit(entry(1, "a"))
+    room.purge("a")
+    room.store.go.clear()
+    sweeping = asyncio.create_task(room.reaper.sweep())
+    await room.store.read.wait()
+    await room.admit(fresh := entry(1, "a", sequence=1))
+    room.memory.forget(fresh)
+    room.store.go.set()
+    assert await sweeping == 0
+    assert await room.left() == [(), (1,), (1,)]
+
+
 async def test_a_new_answer_on_its_way_to_the_store_when_the_pass_begins(room: Room) -> None:
     """Its write was ordered before the pass began, so nothing was announced during it: it was deleted."""
     await room.admit(entry(1, "a"))
