@@ -113,13 +113,10 @@ async def test_the_json_suite_within_a_question(node: Node, upstream: ScriptedUp
             assert not name.startswith("y_"), name
 
 
-@pytest.mark.parametrize("stream", [False, True])
-async def test_naughty_strings_are_asked_and_answered_twice(
-    node: Node, upstream: ScriptedUpstream, stream: bool
-) -> None:
-    """In question, model name and unknown field; the hit says what the miss said."""
+async def test_naughty_strings_are_asked_and_answered_twice(node: Node, upstream: ScriptedUpstream) -> None:
+    """In question, model name and unknown field, every other one streamed; the hit says what the miss said."""
     for number, text in enumerate(naughty_strings()):
-        fields = {"model": text or "m", "x_unknown": text, "stream": stream, "seed": number}
+        fields = {"model": text or "m", "x_unknown": text, "stream": number % 2 == 1, "seed": number}
         miss = await node.chat(text, **fields)
         await node.landed()
         before = len(upstream.requests)
