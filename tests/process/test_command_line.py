@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import trustme
-from conftest import NodeProcess, Ran, run
+from node_process import NodeProcess, Ran, run
 
 
 def check(ran: Ran, code: int, *told: str) -> None:

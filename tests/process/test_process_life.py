@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from conftest import NodeProcess
+from node_process import NodeProcess
 
 from edgecache.testing.redis_server import RedisServer, why_no_redis
 from edgecache.testing.scripted_upstream import SSE_HEADERS, Answer, ScriptedUpstream, event

@@ -3,14 +3,14 @@
 import itertools
 import os
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
+from purge_sides import Begin, Side
 
 from edgecache.core.ledger import Ledger
 from edgecache.purge.log import PurgeLog
@@ -33,18 +33,6 @@ def redis_server() -> Iterator[RedisServer]:
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     with RedisServer() as server:
         yield server
-
-
-@dataclass
-class Side:
-    """One node's side of the log."""
-
-    storage: Any
-    ledger: Ledger
-    log: PurgeLog
-
-
-Begin = Callable[..., Awaitable[Side]]
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -74,8 +62,3 @@ async def begin() -> AsyncGenerator[Begin, None]:
             return Side(storage, ledger, log)
 
         yield begin
-
-
-async def end(side: Side) -> None:
-    await side.log.close()
-    await side.storage.close()

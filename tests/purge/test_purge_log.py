@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from conftest import Begin, Side, end
+from purge_sides import Begin, Side, end
 
 from edgecache.core.entry import Horizon
 from edgecache.core.ledger import Ledger

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+from purge_entries import PARTITION, SCOPE, VECTOR, entry
 
 from edgecache.cache.exact import ExactCache
 from edgecache.cache.semantic import SemanticIndex
-from edgecache.core.entry import Entry, Framing, Horizon, Scope, Source
+from edgecache.core.entry import Entry, Scope
 from edgecache.core.ledger import Ledger
 from edgecache.core.purges import Logged, PurgeRecord
 from edgecache.core.tags import keys
@@ -16,32 +17,6 @@ from edgecache.errors import StoreUnavailable
 from edgecache.purge.reaper import PIECE, Reaper
 from edgecache.storage.sqlite import SqliteStorage
 from edgecache.testing.node import Clock
-
-SCOPE, PARTITION = Scope("team"), b"p" * 16
-VECTOR = b"\0\0\x80\x3f" + bytes(12)
-
-
-def entry(number: int, *tags: str, sequence: int = 0, ttl: float = 100.0, vector: bytes | None = VECTOR) -> Entry:
-    return Entry(
-        key=number.to_bytes(16, "big"),
-        scope=SCOPE,
-        partition=PARTITION,
-        question="?",
-        vector=vector,
-        embedder="e",
-        tags=keys(tags),
-        horizon=Horizon("log", sequence),
-        stored_at=0.0,
-        ttl=ttl,
-        source=Source.UPSTREAM,
-        route="r",
-        model="m",
-        dialect="openai",
-        framing=Framing.JSON,
-        content_type="application/json",
-        headers=(),
-        body=b"{}",
-    )
 
 
 class Held:

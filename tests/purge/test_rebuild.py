@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
-from test_reaper import PARTITION, SCOPE, VECTOR, entry
+from purge_entries import PARTITION, SCOPE, VECTOR, entry
 
 from edgecache.cache.semantic import SemanticIndex
 from edgecache.core.entry import Entry
