@@ -90,10 +90,13 @@ class Admission:
             await self._store.put(entry)
         except StoreUnavailable as error:
             _log.error("an answer could not be stored: %s", error)
-            self._exact.discard(entry.scope, entry.key)
+            self._exact.forget(entry)
             return "store unavailable"
         if entry.vector is not None:
             await self._index.add(entry.scope, entry.partition, entry.key, entry.vector)
+            if self._ledger.killer(entry.tags, entry.horizon) is not None:
+                # purged since, and maybe reaped before the vector came: nobody else would take it out
+                self._index.discard(entry.scope, entry.partition, entry.key)
         return None
 
     def _entry(

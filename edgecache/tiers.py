@@ -7,7 +7,7 @@ import msgspec
 
 from edgecache.core.canonical import Identity
 from edgecache.core.entry import Framing, Scope, Source
-from edgecache.core.freshness import Lifetime, lifetime
+from edgecache.core.freshness import Lifetime
 from edgecache.core.generation import Finished, Piece
 from edgecache.core.policy import Route, Tier
 from edgecache.core.ports import Call, Generator, Upstream, UpstreamReply
@@ -24,6 +24,7 @@ from edgecache.errors import (
     UpstreamUnreachable,
 )
 from edgecache.wire import openai_request, sse
+from edgecache.wire.freshness import lifetime
 from edgecache.wire.openai_local import Envelope
 from edgecache.wire.openai_prompt import to_prompt
 from edgecache.wire.openai_request import ChatRequest

@@ -11,6 +11,10 @@ Scope = NewType("Scope", str)
 """Whose entries these are. Never optional: no lookup in this package works without one."""
 
 
+_OBJECT = 120
+"""About what a small object costs, in bytes."""
+
+
 class Source(StrEnum):
     """Who made an answer. A route lists the sources it may serve."""
 
@@ -74,4 +78,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     def size(self) -> int:
         """About how many bytes this entry costs in memory."""
-        return 1_024 + len(self.body) + len(self.question) + len(self.vector or b"")
+        named = sum(len(tag.value) for tag in self.tags) + sum(len(name) + len(value) for name, value in self.headers)
+        objects = _OBJECT * (12 + len(self.tags) + 3 * len(self.headers))
+        return objects + named + len(self.body) + 4 * len(self.question) + len(self.vector or b"")

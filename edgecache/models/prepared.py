@@ -16,7 +16,7 @@ def prepare(source: Path, cache: Path, name: str, version: str, build: Build, pr
     """The folder that `build` made of `source`: now, or in an earlier call with the same name, version and files.
 
     `version` is that of the conversion, so that a newer edgecache converts again. Source files are told apart by name,
-    size and time of change: reading gigabytes at every start would tell no more about files that nobody edits.
+    size and second of change: reading gigabytes at every start would tell no more about files that nobody edits.
 
     Raises:
         ModelSourceError: there is no such source, it cannot be converted, or the cache cannot be written.
@@ -30,7 +30,7 @@ def _digest(source: Path) -> str:
         files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
         if not files:
             raise ModelSourceError(f"There is no model at {source}. Give the path of a model file or folder.")
-        facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        facts = [(path.name, path.stat().st_size, int(path.stat().st_mtime)) for path in files]
     except OSError as error:
         raise ModelSourceError(f"Cannot read the model at {source}: {error}.") from error
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]

@@ -46,7 +46,8 @@ class Bars:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        if self._console.is_terminal:
+            self._bars.stop()
 
     def step(self, label: str, done: int, total: int) -> None:
         """Move the bar called `label`, or log that another quarter of it is done."""

@@ -98,6 +98,8 @@ class Reaper:
                 await self.sweep()
             except StoreUnavailable as error:
                 _log.warning("could not free dead entries, trying again later: %s", error)
+            except Exception:  # noqa: BLE001  the task's boundary: without it memory would grow for ever
+                _log.exception("a pass of the reaper failed, trying again later")
             await asyncio.sleep(self._rest)
 
     async def sweep(self) -> int:

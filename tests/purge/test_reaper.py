@@ -27,6 +27,7 @@ class Held:
         self.read, self.go = asyncio.Event(), asyncio.Event()
         self.go.set()
         self.away = 0
+        self.error: Exception = StoreUnavailable("away")
 
     async def put(self, entry: Entry) -> None:
         await self.storage.store.put(entry)
@@ -37,7 +38,7 @@ class Held:
     async def scan(self) -> AsyncIterator[Sequence[Entry]]:
         if self.away:
             self.away -= 1
-            raise StoreUnavailable("away")
+            raise self.error
         async for batch in self.storage.store.scan():
             self.read.set()
             await self.go.wait()
@@ -174,11 +175,14 @@ async def test_memory_is_looked_through_in_pieces(room: Room) -> None:
     assert list(room.memory) == [late]
 
 
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), RuntimeError("a bug")])
 async def test_a_purge_wakes_it_and_a_store_that_was_away_does_not_end_it(
-    room: Room, caplog: pytest.LogCaptureFixture
+    room: Room,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
 ) -> None:
     await room.admit(entry(1, "a"))
-    room.store.away = 1
+    room.store.away, room.store.error = 1, error
     await room.reaper.open()
     room.purge("a")
     room.reaper.wake()

@@ -25,7 +25,8 @@ def test_greedy_is_the_largest(values: list[float], draw: float) -> None:
 def test_chosen_token_is_in_the_nucleus(values: list[float], temperature: float, top_p: float, draw: float) -> None:
     """Those strictly likelier than the chosen one hold less than `top_p` together."""
     token = choose(_array(values), temperature, top_p, draw)
-    scaled = (np.array(values) - max(values)) / temperature
+    exact = _array(values).astype(np.float64)
+    scaled = (exact - exact.max()) / temperature
     weights = np.exp(scaled) / np.exp(scaled).sum()
     likelier = weights[scaled > scaled[token]].sum()
     assert likelier < top_p or likelier == 0 or top_p >= 1 or likelier == pytest.approx(top_p)

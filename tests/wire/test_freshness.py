@@ -2,7 +2,8 @@
 
 import pytest
 
-from edgecache.core.freshness import MAX_TTL, Lifetime, lifetime, parse_directives
+from edgecache.core.freshness import MAX_TTL, Lifetime
+from edgecache.wire.freshness import lifetime, parse_directives
 
 DEFAULT = 100.0
 
