@@ -187,7 +187,12 @@ class App:
     def _proxy(self, flow: Flow, purges: PurgeApi, secret: bytes) -> Proxy:
         host, _ = address(self._settings.listen.traffic)
         anonymous = self._settings.anonymous_scope or ("local" if is_loopback(host) else "")
-        callers = Callers(self._tokens, secret=secret, anonymous=Scope(anonymous) if anonymous else None)
+        callers = Callers(
+            self._tokens,
+            secret=secret,
+            anonymous=Scope(anonymous) if anonymous else None,
+            local_only=not self._settings.anonymous_scope,
+        )
         return Proxy(
             flow,
             self._book,

@@ -2,6 +2,8 @@
 
 import hashlib
 from enum import StrEnum
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -28,25 +30,33 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class Callers:
-    """Credential -> caller. `anonymous` is the scope of those who send none; None refuses them."""
+    """Credential -> caller. `anonymous` is the scope of those who send none; None refuses them. With `local_only` they
+    must name this machine as the host: a page of another site, whose name was pointed here, names its own.
+    """
 
-    def __init__(self, tokens: Tokens, *, secret: bytes, anonymous: Scope | None) -> None:
+    def __init__(self, tokens: Tokens, *, secret: bytes, anonymous: Scope | None, local_only: bool = False) -> None:
         self._tokens = tokens
         self._secret = secret
         self._anonymous = anonymous
+        self._local_only = local_only
 
-    def identify(self, credential: str | None) -> Caller:
-        """Raises Unauthenticated, or Forbidden for a token that is not for traffic."""
+    def identify(self, credential: str | None, host: str = "localhost") -> Caller:
+        """Raises Unauthenticated, or Forbidden for a token that is not for traffic, or a host that is not ours."""
         if not credential:
-            return self._nobody()
-        if credential.startswith(PREFIX):
+            return self._nobody(host)
+        if PREFIX in credential:  # however it is dressed up: a token of ours must not pass for a provider's key
             return self._holder(self._tokens.find(credential))
         digest = hashlib.blake2b(credential.encode(errors="surrogatepass"), digest_size=12, key=self._secret[:64])
         return Caller(Scope(f"key:{digest.hexdigest()}"), By.CREDENTIAL)
 
-    def _nobody(self) -> Caller:
+    def _nobody(self, host: str) -> Caller:
         if self._anonymous is None:
             raise Unauthenticated("No credential: send `Authorization: Bearer <key>`.")
+        if self._local_only and not _is_here(host):
+            raise Forbidden(
+                f"Without a credential only localhost is answered, not {host[:80]!r}: "
+                "send one, or set `anonymous_scope`."
+            )
         return Caller(self._anonymous, By.NOTHING)
 
     def _holder(self, token: Token | None) -> Caller:
@@ -55,3 +65,14 @@ class Callers:
         if not token.may(Grant.TRAFFIC):
             raise Forbidden(f"The token {token.name!r} is not for traffic.")
         return Caller(Scope(f"token:{token.scope}"), By.TOKEN)
+
+
+def _is_here(host: str) -> bool:
+    """A Host header's value: name or address, maybe with a port."""
+    name = urlsplit(f"//{host}").hostname if "[" not in host or "]" in host else None
+    if name is None or name == "localhost":
+        return name is not None
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -26,7 +26,7 @@ from edgecache.edge.requests import (
     target,
 )
 from edgecache.edge.server import error_response
-from edgecache.errors import BadRequest, Forbidden, NotFound, RequestError, Unauthenticated
+from edgecache.errors import BadRequest, Forbidden, NotFound, RequestError, Unauthenticated, UnsupportedMedia
 from edgecache.flow import Flow
 from edgecache.policy_book import PolicyBook
 from edgecache.purge.orders import intrinsic
@@ -39,7 +39,9 @@ CHAT_PATH = "/chat/completions"
 MODELS_PATH = "/v1/models"
 TAGS = "surrogate-key"
 
-COUNTED = frozenset(name.encode() for name in (*CREDENTIAL_HEADERS, *IDENTITY_HEADERS, TAGS, "content-encoding"))
+COUNTED = frozenset(
+    name.encode() for name in (*CREDENTIAL_HEADERS, *IDENTITY_HEADERS, TAGS, "content-encoding", "host")
+)
 """Headers that, with target and body, settle everything about a request that can be remembered."""
 REMEMBERED = 32 << 20
 """Bytes that readings of earlier requests may cost."""
@@ -116,9 +118,10 @@ class Proxy:
         return None if reading is None else self._again(reading, started)
 
     async def _chat(self, request: web.BaseRequest, path: str, query: str, started: float) -> web.StreamResponse:
-        caller = self._callers.identify(credential(request.headers))
+        self._identify(request)  # before the body is read, which may take long
         raw = await body(request, self._body_limit)
         under = (self._book.generation, self._tokens.generation)
+        caller = self._identify(request)  # and after: a token may have been revoked meanwhile
         key = self._readings.key(raw, request.raw_path, request.raw_headers)
         reading = self._readings.find(key, under)
         if reading is None:
@@ -162,7 +165,9 @@ class Proxy:
 
     async def _asked(self, request: web.BaseRequest, path: str, query: str, raw: bytes, caller: Caller) -> Asked | None:
         """None where no rule matches, or the body is compressed: then it is passed through as it came."""
-        if request.headers.get("content-encoding", "identity") != "identity":
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            if caller.by is By.TOKEN:
+                raise UnsupportedMedia("A body with a Content-Encoding is not read here: send it as plain JSON.")
             return None
         chat = read_chat(raw) if len(raw) <= INLINE else await asyncio.to_thread(read_chat, raw)
         route = self._book.policy.choose(path, chat.model, caller.scope)
@@ -223,21 +228,25 @@ class Proxy:
             call=call,
         )
 
+    def _identify(self, request: web.BaseRequest) -> Caller:
+        return self._callers.identify(credential(request.headers), request.headers.get("Host", ""))
+
     def _by_token(self, request: web.BaseRequest) -> bool:
-        return self._callers.identify(credential(request.headers)).by is By.TOKEN
+        return self._identify(request).by is By.TOKEN
 
     # --- everything else ------------------------------------------------------------------------------------------
 
     async def _pass_through(
-        self, request: web.BaseRequest, path: str, query: str, raw: bytes | None = None, *, listed: bool = False
+        self, request: web.BaseRequest, path: str, query: str, raw: bytes | None = None
     ) -> web.StreamResponse:
         if self._upstream is None:
             here = "POST /v1/chat/completions and GET /v1/models"
             raise NotFound(f"No upstream is configured for {request.method} {path[:80]}. Served here: {here}.")
         started = time.perf_counter()
-        caller = self._callers.identify(credential(request.headers))
+        caller = self._identify(request)
         route = self._book.policy.choose(path, "", caller.scope)
-        self._check_relay(caller, path, listed=listed or route is not None)
+        by_rule = route is not None and Tier.UPSTREAM in route.tiers and not path.endswith(CHAT_PATH)
+        self._check_relay(caller, path, listed=by_rule)
         if raw is None:
             await continue_if_expected(request)
         call = Call(
@@ -254,8 +263,9 @@ class Proxy:
         return response
 
     def _check_relay(self, caller: Caller, path: str, *, listed: bool) -> None:
-        """A path no rule names goes on only with the caller's own credential; nor may one be written so that a rule
-        seems to name it.
+        """What no rule sends upstream goes there only with the caller's own credential; nor may a path be written so
+        that a rule seems to name it. Chat is read before it may use our key: other methods and compressed bodies of
+        its paths would pass the rule by.
         """
         if caller.by is By.TOKEN and (is_relative(path) or not listed):
             raise _unlisted(path)
@@ -286,9 +296,9 @@ class Proxy:
     async def _models(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
         """Ours, after the upstream's where there is one."""
         if self._upstream is None:
-            self._callers.identify(credential(request.headers))
+            self._identify(request)
             return web.Response(body=models_body(self._names, 0), content_type="application/json")
-        caller = self._callers.identify(credential(request.headers))
+        caller = self._identify(request)
         self._check_relay(caller, path, listed=True)
         by_token = caller.by is By.TOKEN
         headers = tuple(pair for pair in _forwarded(request, by_token) if pair[0].lower() != "accept-encoding")
@@ -313,7 +323,7 @@ def _unlisted(path: str) -> Forbidden:
 
 def _forwarded(request: web.BaseRequest, by_token: bool) -> tuple[tuple[str, str], ...]:
     """What goes upstream: all but what is meant for us. A token of ours never leaves."""
-    ours = {TAGS, *(CREDENTIAL_HEADERS if by_token else ())}
+    ours = {TAGS, "fastly-key", *(CREDENTIAL_HEADERS if by_token else ())}
     return tuple((name, value) for name, value in request.headers.items() if name.lower() not in ours)
 
 

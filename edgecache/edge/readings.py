@@ -29,10 +29,13 @@ class Reading:
     ledger where. The entry is known by the tuple of its tags, so that nothing here keeps its body alive.
     """
 
-    __slots__ = ("asked", "headers", "second", "seen", "tags", "tally")
+    __slots__ = ("asked", "cost", "headers", "second", "seen", "tags", "tally")
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: Asked, key: Key) -> None:
+        """`cost` in bytes: the body and what was read from it, the key, the tags, and the head of an answer."""
+        named = sum(len(part) for pair in key[2] for part in pair) + 3 * sum(len(tag.value) for tag in asked.tags)
         self.asked = asked
+        self.cost = 4_096 + 4 * len(key[0]) + named + 250 * len(asked.tags)
         self.tags: tuple[Tag, ...] = ()
         self.second = -1
         self.seen = NEVER
@@ -44,7 +47,7 @@ class Readings:
     """Bounded by bytes; emptied whenever policy or tokens change."""
 
     def __init__(self, budget: int, counted: frozenset[bytes]) -> None:
-        self._known: Bounded[Key, Reading] = Bounded(budget, _cost)
+        self._known: Bounded[Key, Reading] = Bounded(budget, lambda reading: reading.cost)
         self._counted = counted
         self._targets: set[str] = set()
         self._under = (0, 0)
@@ -67,17 +70,13 @@ class Readings:
 
     def put(self, key: Key, asked: Asked, under: tuple[int, int]) -> Reading:
         """Not kept when policy or tokens have changed since it was read."""
-        reading = Reading(asked)
+        reading = Reading(asked, key)
         if under == self._under and len(asked.request.body) <= LARGEST:
             self._known.put(key, reading)
-            if len(self._targets) < TARGETS:
-                self._targets.add(key[1])
+            if len(self._targets) >= TARGETS:
+                self._targets.clear()
+            self._targets.add(key[1])
         return reading
 
     def __repr__(self) -> str:
         return f"<Readings {self._known!r}>"
-
-
-def _cost(reading: Reading) -> int:
-    """The body once, what was read from it, and the head of an answer."""
-    return 4_096 + 4 * len(reading.asked.request.body)

@@ -8,7 +8,8 @@ from multidict import CIMultiDictProxy
 
 from edgecache.errors import BadRequest, TooLarge, Unauthenticated
 
-CREDENTIAL_HEADERS = ("authorization", "x-api-key", "api-key", "proxy-authorization")
+KEY_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key", "ocp-apim-subscription-key")
+CREDENTIAL_HEADERS = (*KEY_HEADERS, "cookie", "proxy-authorization")
 
 _DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\]|$)")
 
@@ -29,17 +30,19 @@ def is_relative(path: str) -> bool:
 
 
 def credential(headers: CIMultiDictProxy[str]) -> str | None:
-    """What the caller shows: the key of `Authorization`, `x-api-key` or `api-key`; two that differ are refused."""
-    shown = {_bare(headers[name]) for name in CREDENTIAL_HEADERS[:3] if headers.get(name, "").strip()}
-    repeated = any(len(headers.getall(name, ())) > 1 for name in CREDENTIAL_HEADERS[:3])
+    """What the caller shows: a key under any name that providers use, else its cookies; two keys that differ are
+    refused.
+    """
+    shown = {_bare(headers[name]) for name in KEY_HEADERS if headers.get(name, "").strip()}
+    repeated = any(len(headers.getall(name, ())) > 1 for name in KEY_HEADERS)
     if len(shown) > 1 or repeated:
         raise Unauthenticated("Several credentials that differ were sent: send one.")
-    return shown.pop() if shown else None
+    return shown.pop() if shown else "; ".join(headers.getall("cookie", ())) or None
 
 
 def _bare(value: str) -> str:
-    scheme, _, rest = value.strip().partition(" ")
-    return rest.strip() if scheme.lower() == "bearer" else value.strip()
+    scheme, *rest = value.split(maxsplit=1)
+    return rest[0].strip() if rest and scheme.lower() == "bearer" else value.strip()
 
 
 async def body(request: web.BaseRequest, limit: int) -> bytes:

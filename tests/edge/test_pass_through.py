@@ -46,7 +46,9 @@ async def test_method_target_and_bodies_are_untouched(
 async def test_a_head_request_has_a_head_and_no_body(node: Node, upstream: ScriptedUpstream) -> None:
     upstream.enqueue(Answer(headers=(("Content-Length", "1234"), ("ETag", '"x"')), body=b""))
     async with RawConnection(node.port) as raw:
-        await raw.send(b"HEAD /v1/files HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/next HTTP/1.1\r\nHost: x\r\n\r\n")
+        await raw.send(
+            b"HEAD /v1/files HTTP/1.1\r\nHost: localhost\r\n\r\nGET /v1/next HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        )
         head = await raw.until(b"\r\n\r\n")
         assert b"\r\nContent-Length: 1234\r\n" in head
         assert b'\r\nETag: "x"\r\n' in head
@@ -57,7 +59,9 @@ async def test_a_head_request_has_a_head_and_no_body(node: Node, upstream: Scrip
 async def test_an_answer_without_a_body_has_none(node: Node, upstream: ScriptedUpstream, status: int) -> None:
     upstream.enqueue(Answer(status=status, headers=(("ETag", '"x"'),)))
     async with RawConnection(node.port) as raw:
-        await raw.send(b"GET /v1/files HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/next HTTP/1.1\r\nHost: x\r\n\r\n")
+        await raw.send(
+            b"GET /v1/files HTTP/1.1\r\nHost: localhost\r\n\r\nGET /v1/next HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        )
         head = await raw.until(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 %d" % status)
         assert b"transfer-encoding" not in head.lower()
@@ -156,7 +160,7 @@ async def test_a_client_that_leaves_ends_the_upstream_request(node: Node, upstre
 @pytest.mark.parametrize("path", ["/v1/files", "/v1/chat/completions"])
 async def test_who_expects_to_be_told_to_continue_is(node: Node, upstream: ScriptedUpstream, path: str) -> None:
     body = b'{"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}'
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
     async with RawConnection(node.port) as raw:
         await raw.send(head.encode())
         assert await raw.until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -171,7 +175,7 @@ async def test_what_is_refused_is_refused_before_the_body_is_sent(tmp_path: Path
     async with running_node(tmp_path, upstream=upstream, key="sk-configured") as node:
         for path in ("/v1/files", "/v1/chat/completions"):
             async with RawConnection(node.port) as raw:
-                head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\nExpect: 100-continue\r\n"
+                head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\nExpect: 100-continue\r\n"
                 await raw.send(head.encode() + b"Authorization: Bearer edgecache-unknown\r\n\r\n")
                 assert (await raw.until(b"\r\n")).startswith(b"HTTP/1.1 401")
     assert upstream.requests == []

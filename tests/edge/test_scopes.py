@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgecache.settings import Listen
-from edgecache.testing.node import JSON, SEMANTIC, Node, chat_body, running_node
+from edgecache.testing.node import CHAT, JSON, SEMANTIC, Node, RawConnection, chat_body, running_node
 from edgecache.testing.scripted_upstream import Answer, ScriptedUpstream
 
 QUESTION = "How do I enable dark mode in the settings?"
@@ -172,7 +172,8 @@ async def test_our_token_never_goes_upstream(
         headers = {name: token, "Proxy-Authorization": f"Bearer {token}"}
         assert (await node.chat(QUESTION, headers=headers)).status == 200
         assert (await node.ask("GET", "/v1/models", headers=headers)).status == 200
-        assert (await node.chat(QUESTION, headers={**headers, "Content-Encoding": "x"})).status == 200
+        dressed = {**headers, "Fastly-Key": token}
+        assert (await node.chat("Another question?", headers=dressed)).status == 200
         assert len(upstream.requests) == 3
         sent = [value for request in upstream.requests for _, value in request.headers]
         assert not [value for value in sent if token in value]
@@ -260,3 +261,67 @@ async def test_a_new_policy_loses_no_request(node: Node, upstream: ScriptedUpstr
     await node.manage("POST", "/admin/policy/reload")
     barrier.set()
     assert (await asked).status == 200
+
+
+@pytest.mark.parametrize("coding", ["gzip", "utf-8", "x"])
+async def test_a_body_that_is_not_read_does_not_use_our_key(
+    keyed: Node, upstream: ScriptedUpstream, coding: str
+) -> None:
+    """Its model could be one that no rule lets this caller use."""
+    headers = {**bearer(await keyed.token("caller")), "Content-Encoding": coding}
+    refused = await keyed.chat(QUESTION, headers=headers)
+    assert refused.status == 415
+    assert "plain JSON" in refused.error["message"]
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
+async def test_other_methods_on_a_chat_path_do_not_use_our_key(
+    keyed: Node, upstream: ScriptedUpstream, method: str
+) -> None:
+    """At the provider they are about what every caller of the key has stored."""
+    headers = bearer(await keyed.token("caller"))
+    assert (await keyed.ask(method, "/v1/chat/completions?limit=100", headers=headers)).status == 403
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("scheme", ["Token {}", "Basic {}", "Bearer\t{} ", "x{}"])
+async def test_a_token_dressed_up_as_another_credential_never_goes_upstream(
+    node: Node, upstream: ScriptedUpstream, scheme: str
+) -> None:
+    token = await node.token("caller")
+    await node.chat(QUESTION, headers={"Authorization": scheme.format(token)})
+    await node.ask("GET", "/v1/files", headers={"Authorization": scheme.format(token)})
+    assert not [value for request in upstream.requests for _, value in request.headers if token in value]
+
+
+@pytest.mark.parametrize("name", ["x-goog-api-key", "Ocp-Apim-Subscription-Key", "Cookie"])
+async def test_callers_known_by_another_header_do_not_share_answers(
+    node: Node, upstream: ScriptedUpstream, name: str
+) -> None:
+    for caller in ("alice=1", "bob=2"):
+        answer = await node.chat(QUESTION, headers={name: caller})
+        assert answer.headers["X-Cache"] == "MISS"
+    assert len(upstream.requests) == 2
+
+
+async def test_a_page_of_another_site_whose_name_points_here_reads_nothing(
+    node: Node, upstream: ScriptedUpstream
+) -> None:
+    """DNS rebinding: without a credential only this machine's own names are answered, remembered requests included."""
+    for host, status in (("localhost", 200), ("127.0.0.1:8080", 200), ("[::1]", 200), ("evil.example", 403), ("", 403)):
+        assert (await node.chat(QUESTION, headers={"Host": host})).status == status, host
+    assert len(upstream.requests) == 1
+
+
+async def test_a_token_revoked_while_its_body_comes_reads_nothing(node: Node, upstream: ScriptedUpstream) -> None:
+    token = await node.token("bob")
+    body = chat_body(QUESTION)
+    async with RawConnection(node.port) as raw:
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
+        await raw.send(f"{head}Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        await raw.until(b"100 Continue\r\n\r\n")
+        assert (await node.manage("DELETE", "/admin/tokens/bob")).status == 200
+        await raw.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+        assert (await raw.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 401")
+    assert upstream.requests == []
