@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from edgecache.errors import InvalidSettings, StoreUnavailable
+from edgecache.storage.breaker import BreakerStatistics
 from edgecache.storage.redis_client import RedisClient
 from edgecache.storage.redis_log import RedisLog
 from edgecache.storage.redis_registry import RedisRegistry
@@ -21,10 +22,11 @@ logger = logging.getLogger(__name__)
 
 
 class RedisStatistics(msgspec.Struct, frozen=True):
-    """What store and log counted."""
+    """What store and log counted, and how often the server was taken to hang."""
 
     store: StoreStatistics
     log: LogStatistics
+    breaker: BreakerStatistics
 
 
 class RedisStorage:
@@ -50,7 +52,7 @@ class RedisStorage:
         return f"<RedisStorage {self._client!r}>"
 
     def statistics(self) -> RedisStatistics:
-        return RedisStatistics(self.store.statistics(), self.log.statistics())
+        return RedisStatistics(self.store.statistics(), self.log.statistics(), self._client.statistics())
 
     async def open(self) -> None:
         """

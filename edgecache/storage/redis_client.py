@@ -11,14 +11,16 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from edgecache.errors import InvalidSettings, StoreUnavailable
+from edgecache.storage.breaker import Breaker, BreakerStatistics, TimedOut
 
 SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 SOCKET_TIMEOUT = 2.0
 """Seconds for one round trip; a url's `socket_timeout` replaces it."""
 CALL_TIMEOUT = 5.0
-"""Seconds for one call, with waiting for a connection and following a Cluster's redirections."""
+"""Seconds for one call, with waiting for its turn and following a Cluster's redirections."""
 CONNECTIONS = 32
 """Calls at a time; the others wait their turn."""
 
@@ -47,10 +49,14 @@ class RedisClient:
         self._url = url
         self._client: Redis | RedisCluster | None = None
         self._turns = asyncio.Semaphore(CONNECTIONS)
+        self._breaker = Breaker(repr(self))
 
     def __repr__(self) -> str:
         parts = urlsplit(self._url)
         return f"<RedisClient {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}>"
+
+    def statistics(self) -> BreakerStatistics:
+        return self._breaker.statistics()
 
     async def open(self) -> None:
         if self._client is not None:
@@ -108,21 +114,37 @@ class RedisClient:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[Any]:
-        """redis-py's client for one call: bounded in number and time, its errors translated.
+        """redis-py's client for one call: bounded in number and in time (waiting for a turn counts), its errors
+        translated. Who waited finds out here that the server hangs, so that a queue ends with its first timeouts.
 
         redis-py goes through `asyncio.wait_for`, which before Python 3.12 may swallow a cancellation
         (python/cpython#86296): what the task was told meanwhile is said again here.
         """
         task = asyncio.current_task()
         before = task.cancelling() if task else 0
+        deadline = asyncio.get_running_loop().time() + CALL_TIMEOUT
         try:
-            async with self._turns:
-                with _translated(self):
-                    async with asyncio.timeout(CALL_TIMEOUT):
+            async with self._place(deadline):
+                with self._breaker.attempt(), _translated(self):
+                    async with asyncio.timeout_at(deadline):
                         yield self._opened()
         finally:
             if task and task.cancelling() > before:
                 raise asyncio.CancelledError
+
+    @asynccontextmanager
+    async def _place(self, deadline: float) -> AsyncIterator[None]:
+        """One of the turns. That none was free says nothing of the server, so it is no TimedOut."""
+        turns = self._turns
+        try:
+            async with asyncio.timeout_at(deadline):
+                await turns.acquire()
+        except TimeoutError as error:
+            raise StoreUnavailable(f"{self!r} is busy: no turn came in time") from error
+        try:
+            yield
+        finally:
+            turns.release()
 
     def _primaries(self) -> list[dict[str, Any]]:
         client = self._opened()
@@ -146,8 +168,8 @@ def _translated(client: RedisClient) -> Iterator[None]:
     """redis-py's errors as ours."""
     try:
         yield
-    except TimeoutError as error:
-        raise StoreUnavailable(f"{client!r} did not answer in time") from error
+    except (TimeoutError, RedisTimeoutError) as error:
+        raise TimedOut(f"{client!r} did not answer in time") from error
     except (RedisError, RedisClusterException, OSError, ValueError) as error:
         raise StoreUnavailable(f"{client!r}: {error or type(error).__name__}") from error
 
