@@ -13,7 +13,7 @@ from edgecache.core.entry import Entry
 from edgecache.core.policy import Mode, Route, Tier
 from edgecache.core.ports import Call, Upstream
 from edgecache.core.tags import keys
-from edgecache.edge import respond
+from edgecache.edge import prepared, respond
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.purge_api import PurgeApi
 from edgecache.edge.readings import LARGEST, Reading, Readings
@@ -108,14 +108,14 @@ class Proxy:
 
     # --- chat -----------------------------------------------------------------------------------------------------
 
-    async def _short_way(self, request: web.BaseRequest, started: float) -> web.Response | None:
+    async def _short_way(self, request: web.BaseRequest, started: float) -> web.StreamResponse | None:
         """A request that was read before, if it is an exact hit from memory. What it reads is kept by the request."""
         length = request.content_length
         if length is None or length > LARGEST or "Expect" in request.headers:
             return None
         key = self._readings.key(await request.read(), request.raw_path, request.raw_headers)
         reading = self._readings.find(key, (self._book.generation, self._tokens.generation))
-        return None if reading is None else self._again(reading, started)
+        return None if reading is None else self._again(request, reading, started)
 
     async def _chat(self, request: web.BaseRequest, path: str, query: str, started: float) -> web.StreamResponse:
         self._identify(request)  # before the body is read, which may take long
@@ -129,10 +129,10 @@ class Proxy:
             if asked is None:
                 return await self._pass_through(request, path, query, raw)
             reading = self._readings.put(key, asked, under)
-        return self._again(reading, started) or await self._answer(request, path, query, reading, started)
+        return self._again(request, reading, started) or await self._answer(request, path, query, reading, started)
 
-    def _again(self, reading: Reading, started: float) -> web.Response | None:
-        """An exact hit from memory, if it is one. Headers are made anew every second, or when anything changed."""
+    def _again(self, request: web.BaseRequest, reading: Reading, started: float) -> web.StreamResponse | None:
+        """An exact hit from memory, if it is one. Its head is made anew every second, or when anything changed."""
         now = self._clock()
         entry = None
         if reading.second == int(now):
@@ -141,14 +141,19 @@ class Proxy:
             entry = self._flow.exact_entry(reading.asked)
             if entry is None:
                 return None
-            self._remember(reading, entry, int(now))
+            self._remember(reading, entry, now)
+        body = self._flow.presented(entry, reading.asked)
         reading.tally.add(time.perf_counter() - started)
-        return web.Response(body=self._flow.presented(entry, reading.asked), headers=reading.headers)
+        if reading.head is not None and len(body) <= prepared.LARGEST and prepared.takes_prepared(request):
+            return prepared.Prepared(reading.head + body)
+        return respond.whole(self._flow.serve(entry, reading.asked), self._node)
 
-    def _remember(self, reading: Reading, entry: Entry, second: int) -> None:
-        reading.tags, reading.seen, reading.second = entry.tags, self._flow.horizon(), second
+    def _remember(self, reading: Reading, entry: Entry, now: float) -> None:
+        reading.tags, reading.seen, reading.second = entry.tags, self._flow.horizon(), int(now)
         answer = self._flow.serve(entry, reading.asked)
-        reading.headers = respond.headers_of(answer, self._node)
+        headers = respond.headers_of(answer, self._node)
+        headers.popall("Content-Length", None)
+        reading.head = prepared.head(headers, len(answer.body), now)
         reading.tally = self._metrics.tally(answer.trace.route, answer.trace.name)
 
     async def _answer(

@@ -5,8 +5,6 @@ the policy and the tokens in force; how it was answered may be said again within
 is in memory and nothing at all was purged. Everything else takes the long way.
 """
 
-from multidict import CIMultiDict
-
 from edgecache.cache.bounded import Bounded
 from edgecache.core.entry import Horizon
 from edgecache.core.tags import Tag
@@ -29,7 +27,7 @@ class Reading:
     ledger where. The entry is known by the tuple of its tags, so that nothing here keeps its body alive.
     """
 
-    __slots__ = ("asked", "cost", "headers", "second", "seen", "tags", "tally")
+    __slots__ = ("asked", "cost", "head", "second", "seen", "tags", "tally")
 
     def __init__(self, asked: Asked, key: Key) -> None:
         """`cost` in bytes: the body and what was read from it, the key, the tags, and the head of an answer."""
@@ -40,7 +38,7 @@ class Reading:
         self.second = -1
         self.seen = NEVER
         self.tally = Tally()
-        self.headers: CIMultiDict[str] = CIMultiDict()
+        self.head: bytes | None = None
 
 
 class Readings:

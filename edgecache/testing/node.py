@@ -253,6 +253,11 @@ class RawConnection:
         async with asyncio.timeout(DEADLINE_S):
             return await self._reader.readuntil(end)
 
+    async def exactly(self, count: int) -> bytes:
+        """So many bytes."""
+        async with asyncio.timeout(DEADLINE_S):
+            return await self._reader.readexactly(count)
+
     async def rest(self) -> bytes:
         """All bytes until the listener closes the connection; b"" if it resets it.
 
