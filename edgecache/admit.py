@@ -1,10 +1,14 @@
 """May this answer be stored, and with what: the last step of a fill."""
 
+import asyncio
 import logging
 from collections.abc import Callable
+from weakref import WeakValueDictionary
+
+import msgspec
 
 from edgecache.cache.exact import ExactCache
-from edgecache.core.entry import Entry, Framing, Horizon
+from edgecache.core.entry import MAX_TAGS, Entry, Framing, Horizon, Scope
 from edgecache.core.ledger import Ledger
 from edgecache.core.ports import Embedder, Index, Store
 from edgecache.core.tags import Tag
@@ -45,7 +49,9 @@ def _is_kept(name: str) -> bool:
 
 
 class Admission:
-    """Stores what a fill brought, unless a purge overtook it."""
+    """Stores what a fill brought, unless a purge overtook it, and the tags that requests add to it later. One write of
+    an entry at a time, so that the store ends with the last one whatever it does at once.
+    """
 
     def __init__(
         self,
@@ -65,6 +71,7 @@ class Admission:
         self._embedder = embedder
         self._reaper = reaper
         self._clock = clock
+        self._writing: WeakValueDictionary[tuple[Scope, bytes], asyncio.Lock] = WeakValueDictionary()
 
     async def admit(
         self, ask: Ask, head: Head, body: bytes | None, tags: tuple[Tag, ...], horizon: Horizon, vector: bytes | None
@@ -80,24 +87,63 @@ class Admission:
         entry = self._entry(ask, head, head.framing, body, tags, horizon, None if summary.tool_calls else vector)
         return await self._keep(entry)
 
+    async def claim(self, entry: Entry, tags: tuple[Tag, ...]) -> Entry | None:
+        """The entry with these tags too, written: as it is now, whoever else adds some at the same time. None where
+        that could not be made durable, it is another one now, or it would have too many tags.
+        """
+        async with self._lock(entry):
+            current = await self._current(entry)
+            if current is None or current.stored_at != entry.stored_at:
+                return None
+            united = tuple(dict.fromkeys((*current.tags, *tags)))
+            if len(united) == len(current.tags):
+                return current
+            if len(united) > MAX_TAGS:
+                return None
+            claimed = msgspec.structs.replace(current, tags=united)
+            self._exact.put(claimed)
+            return claimed if await self._write(claimed) else None
+
+    async def _current(self, entry: Entry) -> Entry | None:
+        """As memory holds it after the last await, else the store: `entry` itself may be older than others' tags."""
+        held = self._exact.get(entry.scope, entry.key)
+        if held is not None:
+            return held
+        try:
+            stored = await self._store.get(entry.scope, entry.key)
+        except StoreUnavailable as error:
+            _log.warning("an entry could not be read again: %s", error)
+            return None
+        return self._exact.get(entry.scope, entry.key) or stored
+
     async def _keep(self, entry: Entry) -> str | None:
         """The look at the ledger and the write to memory are one step: no purge can come between."""
-        if self._ledger.killer(entry.tags, entry.horizon) is not None:
-            return "purged"
-        self._exact.put(entry)
-        self._reaper.spare(entry.scope, entry.key)
-        try:
-            await self._store.put(entry)
-        except StoreUnavailable as error:
-            _log.error("an answer could not be stored: %s", error)
-            self._exact.forget(entry)
-            return "store unavailable"
+        async with self._lock(entry):
+            if self._ledger.killer(entry.tags, entry.horizon) is not None:
+                return "purged"
+            self._exact.put(entry)
+            self._reaper.spare(entry.scope, entry.key)
+            if not await self._write(entry):
+                return "store unavailable"
         if entry.vector is not None:
             await self._index.add(entry.scope, entry.partition, entry.key, entry.vector)
             if self._ledger.killer(entry.tags, entry.horizon) is not None:
                 # purged since, and maybe reaped before the vector came: nobody else would take it out
                 self._index.discard(entry.scope, entry.partition, entry.key)
         return None
+
+    async def _write(self, entry: Entry) -> bool:
+        """Durably; what could not be is not served from memory either."""
+        try:
+            await self._store.put(entry)
+        except StoreUnavailable as error:
+            _log.error("an answer or a tag of it could not be stored: %s", error)
+            self._exact.forget(entry)
+            return False
+        return True
+
+    def _lock(self, entry: Entry) -> asyncio.Lock:
+        return self._writing.setdefault((entry.scope, entry.key), asyncio.Lock())
 
     def _entry(
         self,

@@ -40,7 +40,7 @@ class Fills:
     def __init__(self, tiers: Tiers, ledger: Ledger, admission: Admission) -> None:
         self._tiers = tiers
         self._ledger = ledger
-        self._admission = admission
+        self.admission = admission
         self.flights: Flights[Head] = Flights()
 
     async def alone(self, ask: Ask, why: str) -> Answer:
@@ -70,13 +70,13 @@ class Fills:
 
     def _board(self, ask: Ask, vector: Vector) -> tuple[Flight[Head], int, bool]:
         """The join fence, first half: nothing known of the flight was purged since it began. Rules do not share
-        flights: another one may ask other tiers, and serve no answers of this one's.
+        flights: another one may ask other tiers, and serve no answers of this one's. Who cannot join begins another,
+        which is joined from then on.
         """
         assert ask.identity is not None
         scope, key = ask.identity.scope, ask.identity.key + ask.route.name.encode()
         flight = self.flights.find(scope, key)
-        if flight is not None and self._ledger.killer((*flight.tags, *ask.tags), flight.horizon) is None:
-            flight.tags = tuple(dict.fromkeys((*flight.tags, *ask.tags)))
+        if flight is not None and self._may_join(flight, ask.tags):
             return flight, self.flights.join(flight), True
         flight = Flight(
             self._ledger.horizon(),
@@ -85,6 +85,9 @@ class Fills:
             finish=ask.route.finish,
         )
         return flight, self.flights.start(scope, key, flight, lambda f: self._fill(f, ask, vector)), False
+
+    def _may_join(self, flight: Flight[Head], tags: tuple[Tag, ...]) -> bool:
+        return self._ledger.killer((*flight.tags, *tags), flight.horizon) is None and flight.takes(tags)
 
     def _may_stay(self, flight: Flight[Head], head: Head, arrival: int) -> bool:
         """The join fence, second half: the tags that came with the head, and whether it may be shared at all."""
@@ -99,7 +102,7 @@ class Fills:
             head = await self._receive(flight, ask)
             body = flight.kept()
             found = await embedding if head.plain and body is not None else None
-            flight.settle(await self._admission.admit(ask, head, body, flight.tags, flight.horizon, found))
+            flight.settle(await self.admission.admit(ask, head, body, flight.seal(), flight.horizon, found))
         finally:
             embedding.cancel()
 

@@ -9,8 +9,6 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-import msgspec
-
 from edgecache.cache.bounded import Bounded
 from edgecache.cache.exact import ExactCache
 from edgecache.core.decision import Decision, Outcome
@@ -125,36 +123,29 @@ class Flow:
         return self.serve(entry, ask) if entry is not None and self._is_servable(entry, ask) else None
 
     async def _claim(self, entry: Entry, ask: Ask) -> Entry | None:
-        """The entry with all tags an answer to this request carries (another path, another rule, other surrogate
-        keys), so that purging one of them takes it back. Its horizon stays: such a tag purged since the fill kills it
-        now. None where that could not be made durable.
+        """The entry with all tags an answer to this request carries (another rule, other surrogate keys), so that
+        purging one of them takes it back. Its horizon stays: such a tag purged since the fill kills it now.
         """
         if _carries(entry, ask) or not self._is_servable(entry, ask):
             return entry
-        tags = tuple(dict.fromkeys((*entry.tags, *ask.tags)))
-        claimed = msgspec.structs.replace(entry, tags=tags)
-        self._exact.put(claimed)
-        try:
-            await self._store.put(claimed)
-        except StoreUnavailable as error:
-            _log.warning("a tag could not be added to an entry: %s", error)
-            return None
-        return claimed
+        return await self._fills.admission.claim(entry, ask.tags)
 
     async def _fetch(self, ask: Ask, key: bytes) -> Entry | None:
         """From memory or the store. Without the store requests are still answered, from upstream."""
         assert ask.identity is not None
-        entry = self._exact.get(ask.identity.scope, key)
+        scope = ask.identity.scope
+        entry = self._exact.get(scope, key)
         if entry is not None:
             return entry
         try:
-            entry = await self._store.get(ask.identity.scope, key)
+            entry = await self._store.get(scope, key)
         except StoreUnavailable as error:
             _log.warning("lookup without the store: %s", error)
             return None
-        if entry is not None and self._is_servable(entry, ask) and self._exact.get(entry.scope, key) is None:
+        held = self._exact.get(scope, key)  # what came meanwhile is newer, or has more tags
+        if held is None and entry is not None and self._is_servable(entry, ask):
             self._exact.put(entry)
-        return entry
+        return held or entry
 
     def _is_servable(self, entry: Entry, ask: Asked) -> bool:
         """Fresh, of a source the route serves, and no tag of it purged since its fill began."""

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from edgecache.core.entry import Horizon, Scope
+from edgecache.core.entry import MAX_TAGS, Horizon, Scope
 from edgecache.core.tags import Tag
 from edgecache.errors import EdgecacheError, Overloaded
 
@@ -42,6 +42,7 @@ class Flight(Generic[H]):
         self._ended = False
         self._settled = False
         self._stopping = False
+        self._sealed = False
         self._error: Exception | None = None
         self._passengers: dict[int, int] = {}
         self._boarded = 0
@@ -72,6 +73,11 @@ class Flight(Generic[H]):
         self._ended = True
         self._wake()
 
+    def seal(self) -> tuple[Tag, ...]:
+        """The tags with which the answer is stored: from now on nobody can add one."""
+        self._sealed = True
+        return self.tags
+
     def settle(self, outcome: str | None) -> None:
         """The fill is over. `outcome` says why nothing was stored; None when it was."""
         self.outcome = outcome
@@ -93,6 +99,18 @@ class Flight(Generic[H]):
     @property
     def passengers(self) -> int:
         return len(self._passengers)
+
+    def takes(self, tags: tuple[Tag, ...]) -> bool:
+        """Add the tags of one who joins; False, and nothing is added, where its answer could not be stored with them:
+        it is being stored already, or would have too many.
+        """
+        united = tuple(dict.fromkeys((*self.tags, *tags)))
+        if len(united) == len(self.tags):
+            return True
+        if self._sealed or len(united) > MAX_TAGS:
+            return False
+        self.tags = united
+        return True
 
     def board(self) -> int:
         self._boarded += 1

@@ -14,6 +14,11 @@ Scope = NewType("Scope", str)
 _OBJECT = 120
 """About what a small object costs, in bytes."""
 
+MAX_TAGS = 256
+"""Most tags an entry or a fill comes to by requests that share it. One whose tags would make more asks for itself; the
+tags of a single request and its answer are bounded by the length of their headers.
+"""
+
 
 class Source(StrEnum):
     """Who made an answer. A route lists the sources it may serve."""
@@ -79,5 +84,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     def size(self) -> int:
         """About how many bytes this entry costs in memory."""
         named = sum(len(tag.value) for tag in self.tags) + sum(len(name) + len(value) for name, value in self.headers)
+        named += len(self.model) + len(self.content_type)
         objects = _OBJECT * (12 + len(self.tags) + 3 * len(self.headers))
         return objects + named + len(self.body) + 4 * len(self.question) + len(self.vector or b"")
