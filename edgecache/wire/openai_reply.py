@@ -5,38 +5,57 @@ that are unknown here survive both ways.
 """
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from edgecache.core.entry import Framing
 from edgecache.wire import sse
+from edgecache.wire.openai_gather import MAX_NUMBERED, events, gather
 
 STORABLE_FINISHES = frozenset({"stop", "tool_calls", "function_call"})
 _WORD = re.compile(r"[a-z_]{1,40}")
-_SAID_ONCE = ("index", "type", "role", "id")
+_SAYING = (
+    "content",
+    "tool_calls",
+    "function_call",
+    "refusal",
+    "reasoning",
+    "reasoning_content",
+    "reasoning_details",
+    "audio",
+    "images",
+)
+"""Fields of a message that are an answer, with one of them an answer is not empty. Reasoning has several names."""
 _encode = msgspec.json.encode
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What decides whether an answer may be stored, and found by other words. Tokens are 0 where not told."""
+    """What decides whether an answer may be stored, and found by other words. Tokens are 0 where not told; `failed`
+    says where the provider told of an error, `empty` that no choice says anything.
+    """
 
     finishes: tuple[str | None, ...]
     tool_calls: bool
     refused: bool
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    failed: str | None = None
+    empty: bool = False
 
     @property
     def why_not_stored(self) -> str | None:
         """None when the answer may be stored."""
         if not self.finishes:
             return "no choices"
+        if self.failed:
+            return self.failed
         if self.refused:
             return "refusal"
         bad = [finish for finish in self.finishes if finish not in STORABLE_FINISHES]
-        return f"finish_reason {_word(bad[0])}" if bad else None
+        if bad:
+            return f"finish_reason {_word(bad[0])}"
+        return "empty answer" if self.empty else None
 
 
 def _word(finish: str | None) -> str:
@@ -48,25 +67,47 @@ UNREADABLE = Summary(finishes=(), tool_calls=False, refused=False)
 
 
 def summarise(framing: Framing, body: bytes) -> Summary:
-    """Read a whole answer; one that cannot be read, or was cut, has no finishes and so is not stored."""
+    """Read a whole answer; one that cannot be read, or was cut, has no finishes and so is not stored.
+
+    A stream takes some milliseconds for each 64 KiB: callers run this in a thread above that.
+    """
     try:
-        answer = msgspec.json.decode(body) if framing is Framing.JSON else _gather(_payloads(body))
-        return _summary(answer)
+        if framing is Framing.JSON:
+            answer = msgspec.json.decode(body)
+            return _summary(answer, "error in the answer" if _is_error(answer) else None)
+        told = events(body)
+        return _summary(gather(told), "error in the stream" if any(map(_tells_error, told)) else None)
     except (msgspec.DecodeError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return UNREADABLE
 
 
-def _summary(answer: dict[str, Any]) -> Summary:
+def _summary(answer: dict[str, Any], failed: str | None) -> Summary:
     choices = answer.get("choices") or []
+    if len(choices) > MAX_NUMBERED:
+        raise ValueError(f"more than {MAX_NUMBERED} choices")
     messages = [choice["message"] for choice in choices]
     usage = answer.get("usage") or {}
     return Summary(
-        finishes=() if answer.get("error") is not None else tuple(_finish(choice) for choice in choices),
+        finishes=tuple(_finish(choice) for choice in choices),
         tool_calls=any(message.get("tool_calls") or message.get("function_call") for message in messages),
         refused=any(message.get("refusal") for message in messages),
         prompt_tokens=int(usage.get("prompt_tokens") or 0),
         completion_tokens=int(usage.get("completion_tokens") or 0),
+        failed=failed,
+        empty=not any(message.get(name) for message in messages for name in _SAYING),
     )
+
+
+def _is_error(document: Any) -> bool:
+    return isinstance(document, dict) and (document.get("error") is not None or document.get("object") == "error")
+
+
+def _tells_error(event: bytes) -> bool:
+    """Some providers name the event, others send an object; most events are neither, which costs one search."""
+    if b"error" not in event:
+        return False
+    payload = sse.data(event)
+    return sse.name(event) == b"error" or (payload is not None and _is_error(msgspec.json.decode(payload)))
 
 
 def _finish(choice: dict[str, Any]) -> str | None:
@@ -74,83 +115,12 @@ def _finish(choice: dict[str, Any]) -> str | None:
     return finish if isinstance(finish, str) else None
 
 
-def _payloads(body: bytes) -> list[bytes]:
-    """The data of a whole stream up to its `[DONE]`; what follows that is read by nobody."""
-    splitter = sse.EventSplitter(max_event=len(body) + 1)
-    payloads = [payload for payload in map(sse.data, splitter.feed(body)) if payload is not None]
-    if b"[DONE]" not in payloads:
-        raise ValueError("cut before its end")
-    return payloads[: payloads.index(b"[DONE]")]
-
-
 # --- stream -> one body -------------------------------------------------------------------------------------------
 
 
 def to_json(body: bytes) -> bytes:
     """A stored stream as one `chat.completion`."""
-    return _encode(_gather(_payloads(body)))
-
-
-def _gather(payloads: Iterable[bytes]) -> dict[str, Any]:
-    answer: dict[str, Any] = {}
-    choices: dict[int, dict[str, Any]] = {}
-    for payload in payloads:
-        chunk = msgspec.json.decode(payload)
-        for choice in chunk.pop("choices", None) or []:
-            _merge_choice(choices.setdefault(choice.get("index", 0), {"index": choice.get("index", 0)}), choice)
-        answer.update({name: value for name, value in chunk.items() if value is not None or name not in answer})
-    answer.pop("obfuscation", None)  # padding that hides how long each chunk is
-    answer["object"] = "chat.completion"
-    answer["choices"] = [_finished(choices[index]) for index in sorted(choices)]
-    return answer
-
-
-def _finished(choice: dict[str, Any]) -> dict[str, Any]:
-    message = {"role": "assistant", "content": None, **(choice.pop("delta", None) or {})}
-    for call in message.get("tool_calls") or []:
-        call.pop("index", None)
-    return {"index": choice.pop("index"), "message": message, "logprobs": None, **choice}
-
-
-def _merge_choice(total: dict[str, Any], choice: dict[str, Any]) -> None:
-    for name, value in choice.items():
-        if name in ("delta", "logprobs") and isinstance(value, dict):
-            old = total.get(name)
-            total[name] = _merge(old if isinstance(old, dict) else {}, value)
-        elif value is not None or name not in total:
-            total[name] = value
-
-
-def _merge(total: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
-    """Strings grow, numbered lists merge by `index`, other lists grow, everything else is replaced. What is said once
-    stays when a provider repeats it as null or empty.
-    """
-    for name, value in delta.items():
-        old = total.get(name)
-        if old is None:
-            total[name] = _numbered([], value) if isinstance(value, list) else value
-        elif name in _SAID_ONCE:
-            total[name] = old if value in (None, "") else value
-        elif isinstance(old, str) and isinstance(value, str):
-            total[name] = old + value
-        elif isinstance(old, list) and isinstance(value, list):
-            total[name] = _numbered(old, value)
-        elif isinstance(old, dict) and isinstance(value, dict):
-            total[name] = _merge(old, value)
-        elif value is not None:
-            total[name] = value
-    return total
-
-
-def _numbered(total: list[Any], items: list[Any]) -> list[Any]:
-    for item in items:
-        number = item.get("index") if isinstance(item, dict) else None
-        same = next((old for old in total if number is not None and old.get("index") == number), None)
-        if same is None:
-            total.append(item)
-        else:
-            _merge(same, item)
-    return total
+    return _encode(gather(events(body)))
 
 
 # --- one body -> stream -------------------------------------------------------------------------------------------
@@ -174,7 +144,9 @@ def _choice_chunks(choice: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
         numbered = enumerate(calls)
         delta["tool_calls"] = [{**call, "index": at} if isinstance(call, dict) else call for at, call in numbered]
     rest = {name: value for name, value in choice.items() if name != "message"}
-    last = {**rest, "delta": {}, "logprobs": None}
+    # lists of a choice grow with each chunk, so they are told once
+    last = {name: value for name, value in rest.items() if not isinstance(value, list)}
+    last.update(delta={}, logprobs=None)
     return {**rest, "delta": delta, "finish_reason": None}, last
 
 

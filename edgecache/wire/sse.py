@@ -50,6 +50,16 @@ def data(event: bytes) -> bytes | None:
     return b"\n".join(value.removeprefix(b" ") for name, _, value in lines if name == b"data") or None
 
 
+def name(event: bytes) -> bytes:
+    """The event's type; empty where it has none, which means `message`."""
+    names = [
+        value.removeprefix(b" ")
+        for field, _, value in (line.partition(b":") for line in _lines(event))
+        if field == b"event"
+    ]
+    return names[-1] if names else b""
+
+
 def with_data(event: bytes, payload: bytes) -> bytes:
     """The event with other data; its other fields stay."""
     others = [line for line in _lines(event) if line and line.partition(b":")[0] != b"data"]

@@ -19,12 +19,14 @@ def identity(
     scope: str = "tenant",
     headers: dict[str, str] | None = None,
     query: str = "",
+    path: str = "/v1/chat/completions",
+    rules: tuple[str, ...] = (),
     secret: bytes = SECRET,
 ) -> Identity:
     body = fields if isinstance(fields, bytes) else read(fields)
     question = read_chat(body).question
     assert question.uncacheable is None, question.uncacheable
-    return identify(question, Scope(scope), headers or {}, query, secret=secret)
+    return identify(question, Scope(scope), headers or {}, query, path=path, rules=rules, secret=secret)
 
 
 def user(content: object, **others: object) -> dict[str, object]:

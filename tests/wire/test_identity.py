@@ -146,12 +146,16 @@ def test_any_message_changed_changes_identity(fields: dict[str, Any], data: st.D
 
 
 @given(requests)
-def test_scope_model_header_query_and_secret_change_both_digests(fields: dict[str, Any]) -> None:
+def test_scope_model_header_path_query_rules_and_secret_change_both_digests(fields: dict[str, Any]) -> None:
     plain = identity(fields)
     others = [
         identity(fields, scope="tenant2"),
         identity({**fields, "model": fields["model"] + "2"}),
         identity(fields, query="api-version=1"),
+        identity(fields, path="/openai/deployments/a/chat/completions"),
+        identity(fields, rules=("a",)),
+        identity(fields, rules=("a", "b")),
+        identity(fields, rules=("b", "a")),
         identity(fields, secret=b"golden2"),
         *(identity(fields, headers={name: "v"}) for name in IDENTITY_HEADERS),
         *(identity(fields, headers={name: ""}) for name in IDENTITY_HEADERS),
@@ -281,6 +285,13 @@ def test_scope_and_other_places_are_not_confused() -> None:
     found = [
         identity(ask(), scope='a","chat', query=""),
         identity(ask(), scope="a", query='","chat'),
+        identity(ask(), path="/v1/chat", query="/completions"),
+        identity(ask(), path="/v1/chat/completions", query="/v1/chat/completions"),
+        identity(ask(), path="a", rules=("b",)),
+        identity(ask(), path="", query="a", rules=("b",)),
+        identity(ask(), rules=("a", "b")),
+        identity(ask(), rules=('a","b',)),
+        identity(ask(), rules=("a,b",)),
         identity(ask(), headers={"api-version": "1"}),
         identity(ask(), query="api-version=1"),
         identity(ask(), headers={"openai-beta": "1"}),
@@ -293,6 +304,7 @@ def test_headers_and_query_that_are_not_utf8_still_count() -> None:
     values = ("\udcff", "\udcfe", "?", "\ufffd", "\\udcff")
     found = [identity(ask(), headers={"openai-beta": value}) for value in values]
     found += [identity(ask(), query=value) for value in ("\udcff", "\udcfe", "?")]
+    found += [identity(ask(), path=value) for value in ("\udcff", "\udcfe", "?")]
     assert len({one.partition for one in found}) == len(found)
 
 

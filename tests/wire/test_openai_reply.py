@@ -105,6 +105,30 @@ def test_unknown_fields_survive() -> None:
     assert answer["choices"][0]["message"]["reasoning_content"] == "because"
 
 
+def test_lists_beside_the_delta_grow() -> None:
+    """vLLM tells the ids of the tokens of each chunk in the choice."""
+    body = chunk({**delta(content="a"), "token_ids": [1]}) + chunk({**delta(content="b"), "token_ids": [2, 1]})
+    body += chunk({**delta(finish="stop"), "token_ids": None}) + DONE
+    assert whole(body)["choices"][0]["token_ids"] == [1, 2, 1]
+    assert whole(to_stream(to_json(body), include_usage=False))["choices"][0]["token_ids"] == [1, 2, 1]
+
+
+def test_dictionaries_beside_the_delta_merge() -> None:
+    """Azure tells its filters' results as it has them, the same text again and again, and then nothing."""
+    safe = {"filtered": False, "severity": "safe"}
+    results = [
+        {},
+        {"hate": safe},
+        {"hate": safe, "violence": {"filtered": False}},
+        {"violence": {"severity": "low"}},
+        {},
+    ]
+    chunks = (chunk({**delta(content="a"), "content_filter_results": one}) for one in results)
+    body = b"".join(chunks) + chunk(delta(finish="stop")) + DONE
+    expected = {"hate": safe, "violence": {"filtered": False, "severity": "low"}}
+    assert whole(body)["choices"][0]["content_filter_results"] == expected
+
+
 def test_nothing_after_the_end_counts() -> None:
     assert message(TEXT + chunk(delta(content=" and more")) + DONE)["content"] == "Hello \u2713"
 

@@ -89,4 +89,5 @@ def test_a_streamed_local_answer_is_the_same_answer() -> None:
 def test_a_local_answer_is_stored_only_when_it_is_whole(reason: str, why: str | None) -> None:
     end = Finished(reason, 3, 2)
     assert summarise(Framing.JSON, ENVELOPE.whole("a", end)).why_not_stored == why
-    assert summarise(Framing.SSE, ENVELOPE.opening() + b"".join(ENVELOPE.closing(end))).why_not_stored == why
+    stream = ENVELOPE.opening() + ENVELOPE.piece("a") + b"".join(ENVELOPE.closing(end))
+    assert summarise(Framing.SSE, stream).why_not_stored == why

@@ -10,12 +10,18 @@ from recorded import DONE, REFUSAL, TEXT, TOOLS, TWO, WRITTEN, chunk, delta
 
 from edgecache.core.entry import Framing
 from edgecache.wire import sse
+from edgecache.wire.openai_gather import Numbered
 from edgecache.wire.openai_reply import UNREADABLE, Summary, summarise, to_json, without_usage
 
 
 def finished(*finishes: Any, message: Any = None, **more: Any) -> bytes:
     choices = [{"message": message or {"content": "a"}, "finish_reason": finish} for finish in finishes]
     return json.dumps({"choices": choices, **more}).encode()
+
+
+def said(event: bytes) -> bytes:
+    """A whole answer with one more event in its middle."""
+    return chunk(delta(content="a")) + event + chunk(delta(finish="stop")) + DONE
 
 
 @pytest.mark.parametrize(
@@ -32,7 +38,21 @@ def finished(*finishes: Any, message: Any = None, **more: Any) -> bytes:
         (finished({"a": 1}), "finish_reason None"),
         (finished("new\r\nSet-Cookie: x"), "finish_reason unknown"),
         (finished("stop", message={"refusal": "No."}), "refusal"),
-        (finished("stop", error={"message": "x"}), "no choices"),
+        (finished("stop", error={"message": "x"}), "error in the answer"),
+        (finished("stop", error="overloaded"), "error in the answer"),
+        (finished("stop", object="error", code=500), "error in the answer"),
+        (finished("stop", message={"role": "assistant", "content": ""}), "empty answer"),
+        (finished("stop", message={"content": None, "tool_calls": [], "refusal": None}), "empty answer"),
+        (finished("stop", message={"content": []}), "empty answer"),
+        (finished("stop", "stop", message={"content": None}), "empty answer"),
+        (finished("length", message={"content": ""}), "finish_reason length"),
+        (finished("stop", message={"content": "", "reasoning_content": "Hm."}), None),
+        (finished("stop", message={"content": None, "reasoning": "Hm."}), None),
+        (finished("stop", message={"content": None, "images": [{"type": "image_url"}]}), None),
+        (finished("tool_calls", message={"content": None, "tool_calls": [{"id": "a"}]}), None),
+        (finished("function_call", message={"content": None, "function_call": {"name": "f"}}), None),
+        (finished(*["stop"] * 1_024), None),
+        (finished(*["stop"] * 1_025), "no choices"),
         (finished(), "no choices"),
         (b'{"error":{"message":"x"}}', "no choices"),
         (b"[]", "no choices"),
@@ -55,7 +75,19 @@ def test_why_an_answer_is_not_stored(body: bytes, why: str | None) -> None:
         (chunk(delta(content="a")) + DONE, "finish_reason None"),
         (chunk(delta(content="a", finish="length")) + DONE, "finish_reason length"),
         (chunk(delta(finish="stop"), delta(1)) + DONE, "finish_reason None"),
-        (chunk(delta(finish="stop")) + b'data: {"error":{"message":"overloaded"}}\n\n' + DONE, "no choices"),
+        (said(b'data: {"error":{"message":"overloaded"}}\n\n'), "error in the stream"),
+        (said(b'data: {"error":"overloaded","choices":[]}\n\n'), "error in the stream"),
+        (said(b'data: {"object":"error","message":"overloaded"}\n\n'), "error in the stream"),
+        (said(b'event: error\ndata: {"message":"overloaded"}\n\n'), "error in the stream"),
+        (said(b"event:error\r\ndata: {}\r\n\r\n"), "error in the stream"),
+        (said(b"data: {}\nevent: error\n\n"), "error in the stream"),
+        (said(b"event: error\n\n"), "error in the stream"),
+        (said(b"event: error\ndata: overloaded\n\n"), "no choices"),
+        (said(b'event: error\nevent: message\ndata: {"x":1}\n\n'), None),
+        (said(b': error\ndata: {"error":null,"object":"chat.completion.chunk"}\n\n'), None),
+        (TEXT + b'event: error\ndata: {"error":{}}\n\n' + DONE, None),
+        (chunk(delta(role="assistant", content="")) + chunk(delta(finish="stop")) + DONE, "empty answer"),
+        (chunk(delta(finish="stop"), delta(1, "stop", content="a")) + DONE, None),
         (chunk(delta(finish="stop")), "no choices"),
         (DONE, "no choices"),
         (DONE + chunk(delta(finish="stop")), "no choices"),
@@ -64,6 +96,38 @@ def test_why_an_answer_is_not_stored(body: bytes, why: str | None) -> None:
 )
 def test_why_a_stream_is_not_stored(stream: bytes, why: str | None) -> None:
     assert summarise(Framing.SSE, stream).why_not_stored == why
+
+
+def numbered(count: int, times: int = 1) -> bytes:
+    """A stream with one event that names `count` tool calls, the last first, some times over."""
+    calls = [{"index": index, "id": f"c{index}"} for index in reversed(range(count))]
+    return chunk(delta(tool_calls=calls)) * times + chunk(delta(finish="tool_calls")) + DONE
+
+
+def test_more_numbered_items_than_anybody_needs_are_not_read() -> None:
+    assert summarise(Framing.SSE, numbered(1_024)).why_not_stored is None
+    assert summarise(Framing.SSE, numbered(1_025)) is UNREADABLE
+    assert summarise(Framing.SSE, numbered(30_000)) is UNREADABLE
+
+
+class Counted(int):
+    """A number that counts how often it is compared."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Counted.compared += 1
+        return int(self) == other
+
+    __hash__ = int.__hash__
+
+
+def test_finding_a_numbered_item_does_not_walk_over_the_others() -> None:
+    items = Numbered()
+    for _ in range(3):
+        items.gather([{"index": Counted(index), "id": "x"} for index in range(1_000)])
+    assert len(items) == 1_000
+    assert Counted.compared < 50_000
 
 
 def test_what_a_summary_says() -> None:

@@ -33,7 +33,7 @@ def read_safely(body: bytes) -> ChatRequest | None:
         return None
     assert request.body == body
     if request.question.uncacheable is None:
-        identify(request.question, Scope("s"), {}, "", secret=b"k")
+        identify(request.question, Scope("s"), {}, "", path="/", rules=(), secret=b"k")
     return request
 
 

@@ -119,3 +119,20 @@ def test_what_is_left_of_a_cut_stream() -> None:
 def test_an_event_written_here_is_read_back() -> None:
     assert sse.data(sse.event(b'{"a":1}')) == b'{"a":1}'
     assert cut(sse.DONE) == ([sse.DONE], b"")
+
+
+@pytest.mark.parametrize(
+    ("event", "name"),
+    [
+        (b"event: error\ndata: x\n\n", b"error"),
+        (b"event:error\r\n\r\n", b"error"),
+        (b"\xef\xbb\xbfevent: error\n\n", b"error"),
+        (b"event: error\revent: message\r\r", b"message"),
+        (b"data: event: error\n\n", b""),
+        (b": event: error\n\n", b""),
+        (b"event\n\n", b""),
+        (b"\n", b""),
+    ],
+)
+def test_the_name_of_an_event(event: bytes, name: bytes) -> None:
+    assert sse.name(event) == name
