@@ -28,7 +28,7 @@ from edgecache.edge.admin import Admin, Readiness
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.proxy import Proxy
 from edgecache.edge.purge_api import PurgeApi
-from edgecache.edge.server import Listener, tls_context
+from edgecache.edge.server import Listener, Patience, tls_context
 from edgecache.errors import InvalidPolicy, InvalidSettings, StoreUnavailable
 from edgecache.fills import Fills
 from edgecache.flow import Flow
@@ -141,8 +141,10 @@ class App:
         )
         host, port = address(self._settings.listen.traffic)
         admin_host, admin_port = address(self._settings.listen.admin)
-        self.traffic = Listener(host, port, proxy.handle, tls, drain=self._settings.drain)
-        self.admin = Listener(admin_host, admin_port, admin.handle, tls, drain=1.0)
+        limits = self._settings.limits
+        patience = Patience(limits.head, limits.body_idle, limits.write_idle)
+        self.traffic = Listener(host, port, proxy.handle, tls, drain=self._settings.drain, patience=patience)
+        self.admin = Listener(admin_host, admin_port, admin.handle, tls, drain=1.0, patience=patience)
         await self._start(self.admin)
         await self._start(self.traffic)
 

@@ -13,6 +13,7 @@ EdgecacheError
     ├── Forbidden                   403
     ├── NotFound                    404
     │   └── ModelNotFound           404
+    ├── RequestTimeout              408
     ├── TooLarge                    413
     ├── UnsupportedMedia            415
     ├── NoUpstream                  502
@@ -98,6 +99,13 @@ class NotFound(RequestError):
 
 class ModelNotFound(NotFound):
     code = "model_not_found"
+
+
+class RequestTimeout(RequestError):
+    """The caller does not send what it has begun."""
+
+    status = 408
+    code = "request_timeout"
 
 
 class TooLarge(RequestError):

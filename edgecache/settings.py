@@ -87,13 +87,18 @@ class EmbeddingSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`body` is the largest request that is read whole; `memory` what answers held in memory may cost, `index` what
-    the vectors of their questions may.
+    """`body` is the largest request that is read whole, `bodies` what all such may hold at once; `memory` what answers
+    held in memory may cost, `index` what the vectors of their questions may. A caller has `head` to send the head of
+    a request, and may pause for `body_idle` in its body and for `write_idle` in taking what is sent.
     """
 
     body: Size = Size(64 << 20)
+    bodies: Size = Size(512 << 20)
     memory: Size = Size(256 << 20)
     index: Size = Size(512 << 20)
+    head: Duration = Duration(30)
+    body_idle: Duration = Duration(60)
+    write_idle: Duration = Duration(60)
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,8 +14,8 @@ from edgecache.testing.node import Node, RawConnection, running_node
 from edgecache.testing.scripted_upstream import ScriptedUpstream
 
 QUESTION = "How do I enable dark mode in the settings?"
-CHAT = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-FILES = b"POST /v1/files HTTP/1.1\r\nHost: x\r\n"
+CHAT = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+FILES = b"POST /v1/files HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def chunked(*chunks: bytes) -> bytes:
         b"GET\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
         b"GET / HTTP/1.1\r\nNo colon\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nA\x00B: c\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\n folded: c\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nA\x00B: c\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n folded: c\r\n\r\n",
         CHAT + b"Content-Length: 5x\r\n\r\nhello",
         CHAT + b"Content-Length: -5\r\n\r\nhello",
         CHAT + b"Content-Length: +5\r\n\r\nhello",
@@ -121,7 +121,9 @@ async def test_a_client_that_hangs_up_in_mid_body_leaves_nothing(
 )
 async def test_odd_targets_are_answered(node: Node, upstream: ScriptedUpstream, target: bytes) -> None:
     async with RawConnection(node.port) as raw:
-        await raw.send(b"POST " + target + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await raw.send(
+            b"POST " + target + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
         answer = await raw.rest()
     assert answer.split()[1] in (b"400", b"404")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["message"]
@@ -135,6 +137,25 @@ async def test_a_header_that_is_too_long_is_refused(node: Node, upstream: Script
     assert upstream.requests == []
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"Authorization: Bearer sk-SECRET" + b"x" * 40_000 + b"\r\n\r\n",
+        b"Authorization: Bearer sk-SECRET\x00\r\n\r\n",
+        b"Authorization: Bearer sk-SECRET\r\nAuthorization sk-SECRET\r\n\r\n",
+        b"X-sk-SECRET" + b"x" * 40_000 + b": 1\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nsk-SECRET\r\n",
+    ],
+)
+@pytest.mark.parametrize("first", [CHAT, b"GET http://[sk-SECRET HTTP/1.1\r\n", b"sk-SECRET / HTTP/1.1\r\n"])
+async def test_what_was_sent_is_not_said_again(
+    node: Node, caplog: pytest.LogCaptureFixture, first: bytes, sent: bytes
+) -> None:
+    caplog.set_level("DEBUG")
+    assert "SECRET" not in refusal(await exchange(node, first + sent))
+    assert "SECRET" not in caplog.text
+
+
 async def test_a_header_as_long_as_it_may_be_is_read(node: Node, upstream: ScriptedUpstream) -> None:
     await node.ask("GET", "/v1/files", headers={"Surrogate-Key": "x" * 30_000})
     assert len(upstream.requests) == 1
@@ -145,7 +166,7 @@ async def test_what_follows_a_refused_request_is_not_another_request(
     node: Node, upstream: ScriptedUpstream, head: bytes
 ) -> None:
     """Whoever put it there does not get it answered."""
-    smuggled = b"GET /v1/smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+    smuggled = b"GET /v1/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
     for framing in (b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n", b"Transfer-Encoding: xchunked\r\n\r\n"):
         answer = await exchange(node, head + framing + b"0\r\n\r\n" + smuggled)
         assert answer.count(b"HTTP/1.") == 1
@@ -156,9 +177,9 @@ async def test_lines_that_smuggle_reach_nobody(node: Node, upstream: ScriptedUps
     """With a length too: a server that does not see the Transfer-Encoding reads the length, one that does the chunks.
     Either it is refused, or it is one request whose body the upstream gets with one clear length.
     """
-    body = b"0\r\n\r\nGET /v1/smuggled HTTP/1.1\r\nHost: x\r\nX: "
+    body = b"0\r\n\r\nGET /v1/smuggled HTTP/1.1\r\nHost: localhost\r\nX: "
     for line in smuggling_lines():
-        head = b"POST /v1/files HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n" % len(body)
+        head = b"POST /v1/files HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n" % len(body)
         before = len(upstream.requests)
         answer = await exchange(node, head + line + b"\r\n\r\n" + body)
         assert answer.count(b"HTTP/1.") <= 1, line
