@@ -30,6 +30,11 @@ class Kind(StrEnum):
     ORDER = "order"
     ASKED = "asked"
     WORDS = "words"
+    ROLES = "roles"
+    RELATIONS = "relations"
+    QUANTIFIERS = "quantifiers"
+    LIMITS = "limits"
+    TENSE = "tense"
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -3,6 +3,11 @@
 from typing import NamedTuple
 
 from edgecache.decide import asked, calendar, code, language, names, negation, numbers, opposites, order, symbols, units
+from edgecache.decide import limits as limits_
+from edgecache.decide import quantifiers as quantifiers_
+from edgecache.decide import relations as relations_
+from edgecache.decide import roles as roles_
+from edgecache.decide import tense as tense_
 from edgecache.decide.text import MAX_CHARACTERS, normalise, words
 
 
@@ -25,6 +30,11 @@ class Features(NamedTuple):
     symbols: str
     content: tuple[str, ...]
     asked: str
+    roles: roles_.Roles
+    relations: frozenset[relations_.Relation]
+    quantifiers: frozenset[str]
+    limits: limits_.Limits
+    tense: tense_.Tense
 
 
 def features(text: str) -> Features:
@@ -32,6 +42,7 @@ def features(text: str) -> Features:
     normalised = units.spell_degrees(calendar.split_dates(normalise(text[:MAX_CHARACTERS])))
     found = words(normalised)
     lowers = frozenset(word.lower for word in found)
+    kind = asked.asked(found)
     return Features(
         too_long=len(text) > MAX_CHARACTERS,
         script=language.script(normalised),
@@ -48,5 +59,10 @@ def features(text: str) -> Features:
         quoted=code.quoted(normalised),
         symbols=symbols.symbols(normalised),
         content=order.content(found),
-        asked=asked.asked(found),
+        asked=kind,
+        roles=roles_.roles(found),
+        relations=relations_.relations(found),
+        quantifiers=quantifiers_.quantifiers(found, kind),
+        limits=limits_.limits(found),
+        tense=tense_.tense(found),
     )

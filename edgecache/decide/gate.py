@@ -6,8 +6,8 @@ Pure functions on two texts. Every check is symmetric, so that it does not matte
 from collections.abc import Callable, Iterable
 
 from edgecache.core.decision import Finding, Kind
+from edgecache.decide import limits, opposites, order, relations, roles, tense
 from edgecache.decide import names as names_
-from edgecache.decide import opposites, order
 from edgecache.decide.asked import compatible
 from edgecache.decide.features import Features, features
 from edgecache.decide.numbers import Numbers
@@ -114,6 +114,26 @@ def _asked(question: Features, stored: Features) -> Difference | None:
     return None if compatible(question.asked, stored.asked) else (question.asked, stored.asked)
 
 
+def _roles(question: Features, stored: Features) -> Difference | None:
+    return roles.reversed_roles(question.roles, stored.roles)
+
+
+def _relations(question: Features, stored: Features) -> Difference | None:
+    return relations.opposed(question.relations, stored.relations)
+
+
+def _quantifiers(question: Features, stored: Features) -> Difference | None:
+    return _sets_differ(question.quantifiers, stored.quantifiers)
+
+
+def _limits(question: Features, stored: Features) -> Difference | None:
+    return _joined(limits.unmet(question.limits, stored.limits), limits.unmet(stored.limits, question.limits))
+
+
+def _tense(question: Features, stored: Features) -> Difference | None:
+    return (question.tense[1], stored.tense[1]) if tense.differ(question.tense, stored.tense) else None
+
+
 def _sets_differ(one: frozenset[str], other: frozenset[str]) -> Difference | None:
     return _joined(one - other, other - one)
 
@@ -138,4 +158,9 @@ _CHECKS: tuple[tuple[Kind, Callable[[Features, Features], Difference | None]], .
     (Kind.ORDER, _order),
     (Kind.ASKED, _asked),
     (Kind.WORDS, _words),
+    (Kind.ROLES, _roles),
+    (Kind.RELATIONS, _relations),
+    (Kind.QUANTIFIERS, _quantifiers),
+    (Kind.LIMITS, _limits),
+    (Kind.TENSE, _tense),
 )
