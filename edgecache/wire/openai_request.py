@@ -26,6 +26,8 @@ _TEXT_GOES_HERE = {"type": "text", "text": ""}
 MAX_DEPTH = 256
 """Levels of nesting that are read. Fewer than the interpreter's stack allows wherever it stands, so that what was read
 once can also be encoded."""
+LARGEST_LOOKED_AT = 4 << 20
+"""Bytes. Looking for repeated keys is a second parse, slower than the first: larger bodies go without, and uncached."""
 _CONTAINERS = (dict, list)
 _wide = msgspec.json.Decoder(float_hook=float)
 
@@ -121,6 +123,8 @@ class _Repeated(Exception):
 
 def _repeated_key(body: bytes) -> str | None:
     """Parsers differ in which of two values counts, so such a request is never cached."""
+    if len(body) > LARGEST_LOOKED_AT:
+        return "the body is over 4 MiB and not looked at for repeated keys"
     try:
         json.loads(body, object_pairs_hook=_refuse_repeated)
     except _Repeated as found:

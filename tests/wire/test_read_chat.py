@@ -110,6 +110,21 @@ def test_what_only_a_provider_can_judge_is_passed_on_and_not_cached(body: bytes,
     assert request.body == body
 
 
+def test_huge_bodies_cost_one_parse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parse that sees repeated keys is the slow one: over 4 MiB it is left out, and nothing is cached."""
+    parsed: list[int] = []
+    loads = json.loads
+    monkeypatch.setattr(json, "loads", lambda body, **how: parsed.append(len(body)) or loads(body, **how))
+    largest = 4 << 20
+    padding = largest - len(with_field(b'""'))
+    looked_at, huge = (read_chat(with_field(b'"%s"' % (b"a" * length))) for length in (padding, padding + 1))
+    assert (len(looked_at.body), len(huge.body)) == (largest, largest + 1)
+    assert looked_at.question.uncacheable is None
+    assert huge.question.uncacheable == "the body is over 4 MiB and not looked at for repeated keys"
+    assert huge.model == "m"
+    assert parsed == [largest]
+
+
 def test_big_integers_are_read_whole() -> None:
     one, other = (read_chat(with_field(b"123456789012345678901234567890%d" % last)) for last in (1, 2))
     assert one.question.fields != other.question.fields
@@ -131,7 +146,7 @@ def test_many_brackets_that_are_not_deep_are_read() -> None:
 def test_five_megabytes_are_read(filling: bytes) -> None:
     request = read_safely(with_field(filling))
     assert request is not None
-    assert request.question.uncacheable is None
+    assert request.question.uncacheable == "the body is over 4 MiB and not looked at for repeated keys"
 
 
 @given(st.binary(max_size=64))
