@@ -178,7 +178,8 @@ async def _fill(folder: Path, questions: Sequence[str]) -> None:
 
 async def _entry(storage: SqliteStorage, embedder: OnnxEmbedder, callers: Callers, text: str) -> Entry:
     scope = callers.identify(CREDENTIAL).scope
-    identity = identify(read_chat(chat_body(text)).question, scope, {}, "", secret=SECRET.encode())
+    question = read_chat(chat_body(text)).question
+    identity = identify(question, scope, {}, "", path="/v1/chat/completions", rules=(), secret=SECRET.encode())
     message = {"role": "assistant", "content": "Paris." * 40}
     answer = {"id": "1", "object": "chat.completion", "choices": [{"index": 0, "message": message}]}
     return Entry(

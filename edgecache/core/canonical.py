@@ -12,7 +12,7 @@ import msgspec
 
 from edgecache.core.entry import Scope
 
-RULES = "identity/1"
+RULES = "identity/2"
 """Changes whenever what is written below does: entries made by other rules are not found."""
 
 IDENTITY_HEADERS = (
@@ -53,11 +53,23 @@ class Identity(msgspec.Struct, frozen=True):
     text: str
 
 
-def identify(question: Question, scope: Scope, headers: Mapping[str, str], query: str, *, secret: bytes) -> Identity:
-    """The identity of a question asked by `scope`. `headers` are looked up by lower-case name."""
+def identify(
+    question: Question,
+    scope: Scope,
+    headers: Mapping[str, str],
+    query: str,
+    *,
+    path: str,
+    rules: tuple[str, ...],
+    secret: bytes,
+) -> Identity:
+    """The identity of a question asked by `scope`. `headers` are looked up by lower-case name, `path` and `query` are
+    as they came: some providers name the model there. `rules` is what of the operator's rule changes who answers.
+    """
     counted = {name: _bytes(headers[name]) for name in IDENTITY_HEADERS if name in headers}
     text = normalise(question.text)
-    whole = (RULES, scope, question.operation, question.model, question.fields, counted, _bytes(query))
+    asked = (question.operation, question.model, question.fields)
+    whole = (RULES, scope, asked, counted, _bytes(path), _bytes(query), [_bytes(rule) for rule in rules])
     partition = _digest(_encode(whole), secret, b"partition")
     key = _digest(partition + _bytes(text), secret, b"key")
     return Identity(scope, partition, key, text)

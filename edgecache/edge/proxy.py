@@ -186,7 +186,15 @@ class Proxy:
     ) -> Asked:
         if chat.question.uncacheable is not None or route.mode is Mode.OFF:
             return Asked(request=chat, identity=None, scope=caller.scope, route=route, tags=())
-        identity = identify(chat.question, caller.scope, _counted(request), query, secret=self._secret)
+        identity = identify(
+            chat.question,
+            caller.scope,
+            _counted(request),
+            query,
+            path=path,
+            rules=route.upstreams,
+            secret=self._secret,
+        )
         own = intrinsic(scope=caller.scope, route=route.name, model=chat.model, path=path)
         tags = (*own, *keys((*route.tags, *self._claimed(request, route))))
         return Asked(request=chat, identity=identity, scope=caller.scope, route=route, tags=tags)

@@ -7,7 +7,7 @@ import pytest
 
 from edgecache.errors import ModelUnavailable, Overloaded
 from edgecache.testing.fake_model import FakeModel
-from edgecache.testing.node import JSON, chat_body, running_node
+from edgecache.testing.node import JSON, Node, chat_body, running_node
 from edgecache.testing.scripted_upstream import ScriptedUpstream
 
 QUESTION = "How do I enable dark mode in the settings?"
@@ -131,16 +131,18 @@ async def test_a_prompt_over_the_context_is_refused(tmp_path: Path) -> None:
 
 LOCAL_FIRST = '[[route]]\nname = "both"\nmode = "semantic"\nthreshold = 0.9\ntiers = ["local", "upstream"]\n'
 UPSTREAM_FIRST = '[[route]]\nname = "both"\nmode = "semantic"\nthreshold = 0.9\ntiers = ["upstream", "local"]\n'
-LOCAL_BESIDE = """
-[[route]]
-name = "small"
-path = "/small/v1/chat/completions"
-tiers = ["local"]
+SMALL = '[[route]]\nname = "small"\ntiers = ["local"]\n'
+LARGE = '[[route]]\nname = "large"\ntiers = ["upstream"]\n'
 
-[[route]]
-name = "large"
-tiers = ["upstream"]
-"""
+
+async def change_policy(node: Node, folder: Path, policy: str) -> None:
+    """As an operator does, until the new one is in force."""
+    await asyncio.to_thread((folder / "policies" / "policy.toml").write_text, policy)
+    before = (await node.manage("GET", "/admin/policy")).json()["digest"]
+    node.app.reload_policy()
+    async with asyncio.timeout(10):
+        while (await node.manage("GET", "/admin/policy")).json()["digest"] == before:
+            pass
 
 
 @pytest.mark.parametrize(
@@ -182,9 +184,10 @@ async def test_a_local_answer_is_not_served_where_only_the_upstream_answers(
     tmp_path: Path, upstream: ScriptedUpstream
 ) -> None:
     """A small model's answer must not hide the large one's; the question is the same, and so is its key."""
-    async with running_node(tmp_path, upstream=upstream, local=FakeModel(), policy=LOCAL_BESIDE) as node:
-        small = await node.chat(QUESTION, path="/small/v1/chat/completions")
+    async with running_node(tmp_path, upstream=upstream, local=FakeModel(), policy=SMALL) as node:
+        small = await node.chat(QUESTION)
         assert small.headers["Edge-Source"] == "slm/fake"
+        await change_policy(node, tmp_path, LARGE)
         large = await node.chat(QUESTION)
         assert (large.headers["X-Cache"], "Edge-Source" in large.headers) == ("MISS", False)
         assert large.headers["X-Edgecache-Id"] == small.headers["X-Edgecache-Id"]
@@ -197,10 +200,11 @@ async def test_a_local_answer_in_flight_is_not_shared_where_only_the_upstream_an
 ) -> None:
     barrier = asyncio.Event()
     model = FakeModel(barrier=barrier)
-    async with running_node(tmp_path, upstream=upstream, local=model, policy=LOCAL_BESIDE) as node:
-        small = asyncio.create_task(node.chat(QUESTION, path="/small/v1/chat/completions"))
+    async with running_node(tmp_path, upstream=upstream, local=model, policy=SMALL) as node:
+        small = asyncio.create_task(node.chat(QUESTION))
         while not model.abandoned:
             await node.statistics()
+        await change_policy(node, tmp_path, LARGE)
         large = asyncio.create_task(node.chat(QUESTION))
         await upstream.wait_requests(1)
         barrier.set()

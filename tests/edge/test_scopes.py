@@ -108,6 +108,33 @@ async def test_the_first_rule_that_matches_decides(tmp_path: Path, upstream: Scr
         assert (await node.chat(QUESTION, path="/team/v1/chat/completions")).headers["X-Cache"] == "HIT"
 
 
+DEPLOYMENTS = """
+[[route]]
+name = "deployments"
+path = "/openai/deployments/*/chat/completions"
+mode = "semantic"
+threshold = 0.9
+"""
+
+
+async def test_a_path_that_may_change_the_answer_is_told_apart(tmp_path: Path, upstream: ScriptedUpstream) -> None:
+    """Azure names the model in the path, and does not look at the one in the body."""
+    async with running_node(tmp_path, upstream=upstream, policy=DEPLOYMENTS) as node:
+        for deployment in ("tiny", "gpt-4", "gpt-4"):
+            await node.chat(QUESTION, path=f"/openai/deployments/{deployment}/chat/completions")
+        small = await node.chat(PARAPHRASE, path="/openai/deployments/small/chat/completions")
+        assert small.headers["X-Cache"] == "MISS"
+    assert [request.path.split("/")[3] for request in upstream.requests] == ["tiny", "gpt-4", "small"]
+
+
+async def test_rules_that_ask_other_upstreams_share_nothing(tmp_path: Path, upstream: ScriptedUpstream) -> None:
+    outcomes = []
+    for policy in (SEMANTIC, SEMANTIC + 'upstreams = ["upstream"]\n', SEMANTIC):
+        async with running_node(tmp_path, upstream=upstream, policy=policy) as node:
+            outcomes.append((await node.chat(QUESTION)).headers["X-Cache"])
+    assert outcomes == ["MISS", "MISS", "HIT"]
+
+
 async def test_a_query_that_may_change_the_answer_is_told_apart(node: Node, upstream: ScriptedUpstream) -> None:
     for query in ("", "?api-version=1", "?api-version=2", "?api-version=2"):
         await node.chat(QUESTION, path=f"/v1/chat/completions{query}")

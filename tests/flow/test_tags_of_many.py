@@ -109,8 +109,10 @@ async def test_who_joins_while_an_answer_is_stored_is_not_forgotten(
         first = asyncio.create_task(ask(node, "first"))
         await storing.wait()
         look.set()
-        await upstream.wait_requests(2)
-        store.set()
+        try:
+            await upstream.wait_requests(2)
+        finally:
+            store.set()
         assert (await first).status == (await late).status == 200
         assert await stored_tags(node) == {"late"}
 

@@ -222,7 +222,7 @@ def make_ask(question: str) -> Ask:
     tags = (*intrinsic(scope=SCOPE, route="r", model="m", path=PATH), *keys(["rule"]))
     return Ask(
         request=chat,
-        identity=identify(chat.question, SCOPE, {}, "", secret=b"s"),
+        identity=identify(chat.question, SCOPE, {}, "", path=PATH, rules=(), secret=b"s"),
         scope=SCOPE,
         route=ROUTE,
         tags=tags,

@@ -21,13 +21,6 @@ mode = "semantic"
 threshold = 0.9
 request_tags = true
 tags = ["of-the-rule"]
-
-[[route]]
-name = "second"
-path = "/other/chat/completions"
-mode = "semantic"
-threshold = 0.9
-tags = ["of-the-other-rule"]
 """
 QUESTION = "How do I reset my password?"
 PARAPHRASE = "How can I reset my password?"
@@ -247,25 +240,27 @@ async def test_each_kind_of_purge_is_in_force_when_it_answers(node: Node, upstre
 
 
 @pytest.mark.parametrize("exact", [True, False])
-@pytest.mark.parametrize("by", ["/purge/host/other/chat/completions", "/service/edgecache/purge/of-the-other-rule"])
-async def test_what_another_rule_served_is_taken_back_by_its_tags_too(
-    node: Node, upstream: Versions, by: str, exact: bool
+@pytest.mark.parametrize("by", ["of-the-other-rule", "of-the-other-request"])
+async def test_what_another_rule_or_request_was_served_is_taken_back_by_its_tags_too(
+    tmp_path: Path, upstream: Versions, by: str, exact: bool
 ) -> None:
-    await node.chat(QUESTION)
-    other = "/other/chat/completions"
-    asked = QUESTION if exact else PARAPHRASE
-    served = await node.chat(asked, path=other)
-    assert served.headers["X-Cache"] == "HIT"
-    await purged(node, by)
-    assert (await node.chat(asked, path=other)).text == "version 2"
-    assert upstream.count == 2
+    async with running_node(tmp_path, upstream=upstream.server, policy=POLICY) as node:
+        await node.chat(QUESTION)
+    asked, headers = QUESTION if exact else PARAPHRASE, {"Surrogate-Key": "of-the-other-request"}
+    other = POLICY.replace("of-the-rule", "of-the-other-rule").replace('"first"', '"other"')
+    async with running_node(tmp_path, upstream=upstream.server, policy=other) as node:
+        await index_ready(node)
+        assert (await node.chat(asked, headers=headers)).headers["X-Cache"] == "HIT"
+        await purge(node, by)
+        assert (await node.chat(asked)).text == "version 2"
+        assert upstream.count == 2
 
 
 async def test_purged_by_a_tag_before_it_was_claimed_under_it(node: Node, upstream: Versions) -> None:
-    """Filled before the purge of a path, asked for on that path only after it."""
+    """Filled before the purge of a key, asked for under it only after that."""
     await node.chat(QUESTION)
-    await purged(node, "/purge/host/other/chat/completions")
-    assert (await node.chat(QUESTION, path="/other/chat/completions")).text == "version 2"
+    await purge(node, "mine")
+    assert (await node.chat(QUESTION, headers={"Surrogate-Key": "mine"})).text == "version 2"
 
 
 async def test_purge_twice(node: Node, upstream: Versions) -> None:
