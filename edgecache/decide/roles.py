@@ -52,9 +52,8 @@ def _objects(words: tuple[Word, ...]) -> frozenset[tuple[str, str]]:
 
 def reversed_roles(one: Roles, other: Roles) -> tuple[str, str] | None:
     """What stands where the other text has `I` or `me`, and stands elsewhere in that text; None where nothing does."""
-    return (
-        _subjects(one, other) or _turned(_subjects(other, one)) or _object(one, other) or _turned(_object(other, one))
-    )
+    there = _subjects(one, other) or _objects_differ(one, other)
+    return there or _turned(_subjects(other, one) or _objects_differ(other, one))
 
 
 def _turned(pair: tuple[str, str] | None) -> tuple[str, str] | None:
@@ -70,7 +69,7 @@ def _subjects(mine: Roles, theirs: Roles) -> tuple[str, str] | None:
     return (f"i {act}", f"{theirs.subject} {act}") if act else None
 
 
-def _object(mine: Roles, theirs: Roles) -> tuple[str, str] | None:
+def _objects_differ(mine: Roles, theirs: Roles) -> tuple[str, str] | None:
     """`evict me`, `evict my landlord`: the noun stands elsewhere in the text with `me`."""
     acts = (
         (f"{act} me", f"{act} {noun}")

@@ -318,6 +318,8 @@ PASSED = [
     ("How do bees and wasps compare to each other?", "How do bees and wasps differ from each other?"),
     ("How do you empty a septic tank?", "How is a septic tank emptied?"),
     ("How do I train my dog?", "How is my dog trained?"),
+    ("How do I boil an egg?", "How does one boil an egg?"),
+    ("Is it the most tall mountain?", "Is it the tallest mountain?"),
     ("What are some common myths about bees?", "What are some myths about bees?"),
     ("Which vitamins are in oranges?", "What vitamins do oranges have?"),
 ]
