@@ -28,6 +28,7 @@ from edgecache.edge.admin import Admin, Readiness
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.proxy import Proxy
 from edgecache.edge.purge_api import PurgeApi
+from edgecache.edge.requests import BodyBudget
 from edgecache.edge.server import Listener, Patience, tls_context
 from edgecache.errors import InvalidPolicy, InvalidSettings, StoreUnavailable
 from edgecache.fills import Fills
@@ -209,6 +210,7 @@ class App:
             secret=secret,
             node=self._settings.node_name,
             body_limit=self._settings.limits.body,
+            bodies=BodyBudget(self._settings.limits.bodies),
             clock=self._clock,
         )
 

@@ -1,16 +1,21 @@
 """What the handlers take from a request: its target, its credential, its body."""
 
+import asyncio
 import re
+from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from edgecache.errors import BadRequest, TooLarge, Unauthenticated
+from edgecache.errors import BadRequest, Overloaded, TooLarge, Unauthenticated
 
 KEY_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key", "ocp-apim-subscription-key")
 CREDENTIAL_HEADERS = (*KEY_HEADERS, "cookie", "proxy-authorization")
 
+SMALL = 64 << 10
+"""Bytes of the largest body that counts in no budget."""
 _DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\]|$)")
 
 
@@ -45,27 +50,81 @@ def _bare(value: str) -> str:
     return rest[0].strip() if rest and scheme.lower() == "bearer" else value.strip()
 
 
-async def body(request: web.BaseRequest, limit: int) -> bytes:
-    """All of it. Raises TooLarge as soon as it is known to be."""
+class BodyBudget:
+    """Bytes that all bodies together may hold that are read whole, from when they come until they are answered.
+
+    What has come is counted, not what is announced: an announcement costs its sender nothing.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = 0
+        self._sizes: dict[asyncio.Task[Any], int] = {}
+
+    def __repr__(self) -> str:
+        return f"<BodyBudget {self._held:,} of {self._limit:,} bytes>"
+
+    @property
+    def held(self) -> int:
+        return self._held
+
+    def hold(self, size: int) -> None:
+        """What the current task now holds, until it ends: each request has one, which ends when its answer is written.
+
+        Raises:
+            Overloaded: there is no room.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        before = self._sizes.get(task, 0)
+        if self._held + size - before > self._limit:
+            raise Overloaded("Too many large bodies are being read: try again.", retry_after=1)
+        if not before:
+            task.add_done_callback(self._give_back)
+        self._sizes[task] = size
+        self._held += size - before
+
+    def _give_back(self, task: asyncio.Task[Any]) -> None:
+        self._held -= self._sizes.pop(task)
+
+
+async def body(request: web.BaseRequest, limit: int, budget: BodyBudget | None = None) -> bytes:
+    """All of it. Raises TooLarge as soon as it is known to be, Overloaded where `budget` has no room."""
     if "Expect" in request.headers:
         await continue_if_expected(request)
     length = request.content_length
-    if length is not None and length <= limit:
-        return await request.read()
-    if length is not None:
+    if length is not None and length > limit:
         raise _too_large(limit)
-    return await _unannounced(request, limit)
+    if length is not None and length <= SMALL:
+        return await request.read()
+    return await _counted(request, limit, budget)
 
 
-async def _unannounced(request: web.BaseRequest, limit: int) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
+async def _counted(request: web.BaseRequest, limit: int, budget: BodyBudget | None) -> bytes:
+    content = bytearray()
     async for chunk in request.content.iter_any():
-        size += len(chunk)
+        size = len(content) + len(chunk)
         if size > limit:
             raise _too_large(limit)
-        chunks.append(chunk)
-    return b"".join(chunks)
+        if budget is not None and size > SMALL:
+            budget.hold(size)
+        content += chunk
+    return bytes(content)
+
+
+async def streamed_body(request: web.BaseRequest) -> bytes | AsyncIterator[bytes]:
+    """The body in pieces as they come; returns when the first is there, so that nothing is held for who sends none."""
+    if not request.body_exists:
+        return b""
+    chunks = request.content.iter_any()
+    return _joined(await anext(chunks, b""), chunks)
+
+
+async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if first:
+        yield first
+    async for chunk in rest:
+        yield chunk
 
 
 def _too_large(limit: int) -> TooLarge:
