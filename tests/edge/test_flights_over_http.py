@@ -207,6 +207,31 @@ async def test_an_error_is_shared(node: Node, upstream: ScriptedUpstream) -> Non
     assert await node.stored() == 0
 
 
+@pytest.mark.parametrize("status", [304, 400, 401, 404, 412, 415, 416])
+async def test_a_refusal_is_not_shared(node: Node, upstream: ScriptedUpstream, status: int) -> None:
+    """It may be of the headers or the credential of the one who asked."""
+    barrier = asyncio.Event()
+    upstream.enqueue(Answer(status=status, before_head=barrier))
+    asked = [asyncio.create_task(node.chat(QUESTION)) for _ in range(3)]
+    await aboard(node, 3)
+    await upstream.wait_requests(1)
+    barrier.set()
+    assert sorted(reply.status for reply in await asyncio.gather(*asked)) == [200, 200, status]
+    assert len(upstream.requests) == 3
+
+
+async def test_what_one_caller_asks_of_a_whole_answer_is_not_asked_for_all(
+    node: Node, upstream: ScriptedUpstream
+) -> None:
+    headers = {
+        "Range": "bytes=0-3", "If-Range": '"a"', "If-Match": '"a"', "If-None-Match": "*", "X-Mine": "kept",
+        "If-Modified-Since": "Sat, 29 Oct 1994 19:43:31 GMT", "If-Unmodified-Since": "Sat, 29 Oct 1994 19:43:31 GMT",
+    }  # fmt: skip
+    await node.chat(QUESTION, headers=headers)
+    sent = {name.lower() for name, _ in upstream.requests[0].headers}
+    assert {name for name in headers if name.lower() in sent} == {"X-Mine"}
+
+
 async def test_a_compressed_answer_is_shared_as_what_it_is(node: Node, upstream: ScriptedUpstream) -> None:
     barrier = asyncio.Event()
     headers = (*JSON_HEADERS, ("Content-Encoding", "gzip"))

@@ -177,9 +177,19 @@ HEADERS = (
     ("CF-Ray", "1"),
     ("Age", "7"),
     ("X-Cache", "theirs"),
+    ("x-request-id", "req_1"),
+    ("openai-organization", "org"),
+    ("openai-processing-ms", "7"),
+    ("Access-Control-Allow-Origin", "https://example.org"),
+    ("Clear-Site-Data", "*"),
+    ("Link", "<https://example.org>; rel=preload"),
+    ("X-Echo", "whatever was sent"),
     ("openai-version", "2020-10-01"),
 )
-PRIVATE = ("Set-Cookie", "x-ratelimit-remaining-requests", "anthropic-ratelimit-tokens-limit", "CF-Ray")
+PRIVATE = (
+    "Set-Cookie", "x-ratelimit-remaining-requests", "anthropic-ratelimit-tokens-limit", "CF-Ray", "x-request-id",
+    "openai-organization", "openai-processing-ms", "Access-Control-Allow-Origin", "Clear-Site-Data", "Link", "X-Echo",
+)  # fmt: skip
 TAGS = ("Surrogate-Key", "Cache-Tag", "Edge-Cache-Tag", "xkey", "Cache-Groups")
 
 

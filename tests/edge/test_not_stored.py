@@ -131,6 +131,21 @@ async def test_what_the_origin_forbids_to_store_is_not(
         assert f'stored=?0; detail="{name.lower()}: ' in reply.headers["Cache-Status"]
 
 
+@pytest.mark.parametrize("value", ["Authorization", "*", "Accept-Encoding, X-Team", "origin,COOKIE"])
+async def test_what_varies_by_a_header_that_is_not_asked_about_is_not(
+    node: Node, upstream: ScriptedUpstream, value: str
+) -> None:
+    answer = Answer(headers=(*JSON_HEADERS, ("Vary", "Origin"), ("vary", value)), body=completion())
+    for reply in await asked_twice(node, upstream, answer):
+        assert 'stored=?0; detail="vary: ' in reply.headers["Cache-Status"]
+
+
+async def test_what_varies_by_encoding_and_origin_is_stored(node: Node, upstream: ScriptedUpstream) -> None:
+    upstream.enqueue(Answer(headers=(*JSON_HEADERS, ("Vary", "Accept-Encoding, ORIGIN")), body=completion()))
+    await node.chat(QUESTION)
+    assert (await node.chat(QUESTION)).headers["X-Cache"] == "HIT"
+
+
 async def test_cache_control_of_providers_is_not_obeyed(node: Node, upstream: ScriptedUpstream) -> None:
     """They send `no-cache` on every stream."""
     assert ("Cache-Control", "no-cache") in SSE_HEADERS
