@@ -1,7 +1,8 @@
 """The index is a replica of the store: made again at every start, while exact hits are already served."""
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -12,10 +13,12 @@ from edgecache.errors import EmbeddingUnavailable, StoreUnavailable
 
 _log = logging.getLogger("edgecache.index")
 _TENTHS = 10
+_LONGEST_PAUSE = 60.0
+"""Seconds; the first pause is 1 s, and each is twice the one before."""
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """`state` is `waiting`, `building`, `done` or `failed`; entries seen so far, of how many."""
+    """`state` is `waiting`, `building`, `done`, or `failed` until tried again; entries seen so far, of how many."""
 
     state: str
     seen: int
@@ -23,25 +26,43 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Rebuild:
-    """One pass over the store. Entries embedded by another model are embedded again."""
+    """One whole pass over the store, however often it takes. Entries embedded by another model are embedded again.
+    `pause` waits for so many seconds.
+    """
 
     def __init__(
-        self, store: Store, index: Index, embedder: Embedder | None, ledger: Ledger, *, clock: Callable[[], float]
+        self,
+        store: Store,
+        index: Index,
+        embedder: Embedder | None,
+        ledger: Ledger,
+        *,
+        clock: Callable[[], float],
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._index = index
         self._embedder = embedder
         self._ledger = ledger
         self._clock = clock
+        self._pause = pause
         self.progress = Progress("waiting", 0, 0)
 
     async def run(self) -> None:
-        """Never raises: without an index questions in other words are misses, and everything else goes on."""
+        """Until it is done: meanwhile questions in other words are misses, and everything else goes on."""
+        pause = 1.0
+        while (error := await self._try()) is not None:
+            self.progress = msgspec.structs.replace(self.progress, state="failed")
+            _log.error("the index could not be rebuilt, next try in %d s: %s", pause, error)
+            await self._pause(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _try(self) -> Exception | None:
         try:
             await self._run()
         except (StoreUnavailable, EmbeddingUnavailable) as error:
-            self.progress = msgspec.structs.replace(self.progress, state="failed")
-            _log.error("the index could not be rebuilt: %s", error)
+            return error
+        return None
 
     async def _run(self) -> None:
         total = await self._store.count()

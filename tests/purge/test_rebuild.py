@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
+import pytest
 from purge_entries import PARTITION, SCOPE, VECTOR, entry
 
 from edgecache.cache.semantic import SemanticIndex
@@ -81,12 +82,26 @@ async def test_another_models_vectors_are_made_again_and_what_is_purged_meanwhil
     assert await found(index) == [2]
 
 
-async def test_what_fails_is_said_and_nothing_more() -> None:
-    other = msgspec.structs.replace(entry(1), embedder="another")
-    for store, embedder in ((Entries(broken=True), Embedder()), (Entries(other), Embedder(fails=True))):
-        made = rebuild(store, SemanticIndex(4), embedder, Ledger("log"))
-        await made.run()
+@pytest.mark.parametrize("part", ["store", "embedder"])
+async def test_what_fails_is_said_and_tried_again_with_growing_pauses(part: str) -> None:
+    store = Entries(msgspec.structs.replace(entry(1), embedder="another"), broken=part == "store")
+    embedder, index, pauses = Embedder(fails=part == "embedder"), SemanticIndex(4), []
+    embedder.go.set()
+
+    async def pause(seconds: float) -> None:
         assert made.progress.state == "failed"
+        pauses.append(seconds)
+        if len(pauses) == 9:
+            store.broken = embedder.fails = False
+
+    made = Rebuild(store, index, embedder, Ledger("log"), clock=lambda: 1.0, pause=pause)
+    await made.run()
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert made.progress == Progress("done", 1, 1)
+    assert await found(index) == [1]
+
+
+async def test_without_an_embedder_nothing_is_indexed() -> None:
     made = rebuild(Entries(entry(1)), index := SemanticIndex(4), None, Ledger("log"))
     await made.run()
     assert await found(index) == []
