@@ -15,37 +15,35 @@ from edgecache.core.tags import Tag
 from edgecache.errors import StoreUnavailable
 from edgecache.purge.reaper import Reaper
 from edgecache.tiers import Ask, Head
-from edgecache.wire.openai_reply import summarise
+from edgecache.wire.openai_reply import Summary, summarise
 from edgecache.wire.openai_request import DIALECT
-from edgecache.wire.surrogate import TAG_HEADERS
-
-_NOT_KEPT = frozenset({
-    *TAG_HEADERS, "set-cookie", "date", "age", "content-length", "content-encoding", "retry-after", "server", "via",
-    "cache-control", "cdn-cache-control", "surrogate-control", "expires", "alt-svc", "server-timing",
-    "strict-transport-security", "x-cache", "cache-status", "x-served-by", "edge-source", "x-edgecache-id",
-})  # fmt: skip
-"""Headers that belong to one response, one connection, or to caches, not to the answer."""
-_NOT_KEPT_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "cf-")
 
 _log = logging.getLogger("edgecache.admit")
 
-
-_SHARED = ("content-encoding", "retry-after")
-"""Not kept with an answer, but true for everyone who waits for this very response."""
+_KEPT = ("content-language", "openai-model", "openai-version")
+"""Headers that belong to the answer. All others may belong to one response, one connection or one caller: providers
+give ids and limits, set cookies, and some say back what a request said.
+"""
+_SHARED = ("content-type", "content-encoding", "retry-after")
+"""Not kept with an answer as they came, but true for everyone who waits for this very response."""
 
 
 def kept_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """What others than the one who asked may see of a provider's headers."""
-    return tuple((name, value) for name, value in headers if _is_kept(name.lower()))
+    return tuple((name, value) for name, value in headers if name.lower() in _KEPT)
 
 
 def shared_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """What others who asked the same at the same time may see."""
-    return tuple((name, value) for name, value in headers if _is_kept(name.lower()) or name.lower() in _SHARED)
+    return tuple((name, value) for name, value in headers if name.lower() in (*_KEPT, *_SHARED))
 
 
-def _is_kept(name: str) -> bool:
-    return name not in _NOT_KEPT and not name.startswith(_NOT_KEPT_PREFIXES)
+_AT_ONCE = 64 << 10
+"""Bytes of an answer that are read on the event loop."""
+
+
+async def _read(framing: Framing, body: bytes) -> Summary:
+    return summarise(framing, body) if len(body) <= _AT_ONCE else await asyncio.to_thread(summarise, framing, body)
 
 
 class Admission:
@@ -81,7 +79,7 @@ class Admission:
             return "too large" if body is None else f"status {head.status}" if head.status != 200 else "unknown content"
         if head.lifetime.forbidden is not None:
             return head.lifetime.forbidden
-        summary = summarise(head.framing, body)
+        summary = await _read(head.framing, body)
         if summary.why_not_stored is not None:
             return summary.why_not_stored
         entry = self._entry(ask, head, head.framing, body, tags, horizon, None if summary.tool_calls else vector)
@@ -173,6 +171,6 @@ class Admission:
             dialect=DIALECT,
             framing=framing,
             content_type={n.lower(): v for n, v in head.headers}.get("content-type", "application/json"),
-            headers=tuple(pair for pair in kept_headers(head.headers) if pair[0].lower() != "content-type"),
+            headers=kept_headers(head.headers),
             body=body,
         )

@@ -65,8 +65,8 @@ class Fills:
                 flight.leave(passenger)
                 raise
             flight.leave(passenger)
-            if head.lifetime.forbidden is not None:
-                return await self.alone(ask, head.lifetime.forbidden)
+            if head.personal is not None:
+                return await self.alone(ask, head.personal)
 
     def _board(self, ask: Ask, vector: Vector) -> tuple[Flight[Head], int, bool]:
         """The join fence, first half: nothing known of the flight was purged since it began. Rules do not share
@@ -91,9 +91,7 @@ class Fills:
 
     def _may_stay(self, flight: Flight[Head], head: Head, arrival: int) -> bool:
         """The join fence, second half: the tags that came with the head, and whether it may be shared at all."""
-        if head.lifetime.forbidden is not None:
-            return False
-        return not self._ledger.stops_joiner(flight.tags, flight.horizon, arrival)
+        return head.personal is None and not self._ledger.stops_joiner(flight.tags, flight.horizon, arrival)
 
     async def _fill(self, flight: Flight[Head], ask: Ask, vector: Vector) -> None:
         """The vector is made while the answer comes."""

@@ -30,6 +30,13 @@ from edgecache.wire.openai_prompt import to_prompt
 from edgecache.wire.openai_request import ChatRequest
 from edgecache.wire.surrogate import response_keys
 
+_OF_ONE_CALLER = frozenset({
+    "accept-encoding", "content-length", "range", "if-match", "if-none-match", "if-modified-since",
+    "if-unmodified-since", "if-range", "if",
+})  # fmt: skip
+"""Request headers that ask for another form of the answer than the whole of it (RFC 9110 sections 13 and 14)."""
+_VARIES_HARMLESSLY = frozenset({"", "accept-encoding", "origin"})
+"""What an answer may vary by: nothing comes compressed, and what is said to an origin is not kept."""
 _SEPARATED_BY_SPACE = ("surrogate-key", "xkey")
 _UNABLE: Mapping[Tier, tuple[type[RequestError], ...]] = {
     Tier.LOCAL: (BadRequest, ModelUnavailable, Overloaded),
@@ -71,6 +78,14 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     def plain(self) -> bool:
         """Whether this is an answer to the question, rather than an error or something unknown."""
         return self.status == 200 and self.framing is not None
+
+    @property
+    def personal(self) -> str | None:
+        """Why only the one who asked may have this, None where others who wait may too. A refusal may be of its own
+        headers or credential; a limit or a failure is everybody's.
+        """
+        refused = self.status == 304 or (400 <= self.status < 500 and self.status != 429)
+        return f"status {self.status}" if refused else self.lifetime.forbidden
 
 
 class TierReply(msgspec.Struct, frozen=True):
@@ -184,8 +199,9 @@ async def _local_whole(
 
 
 def _storable(ask: Ask) -> Call:
+    """The call as anyone would make it: what comes is for others too."""
     body = openai_request.with_usage(ask.request.body) if ask.request.stream else ask.request.body
-    headers = tuple(pair for pair in ask.call.headers if pair[0].lower() not in ("accept-encoding", "content-length"))
+    headers = tuple(pair for pair in ask.call.headers if pair[0].lower() not in _OF_ONE_CALLER)
     return msgspec.structs.replace(ask.call, headers=headers, body=body)
 
 
@@ -198,8 +214,16 @@ def _upstream_head(reply: UpstreamReply, ask: Ask) -> Head:
         source=Source.UPSTREAM,
         model=ask.request.model,
         keys=response_keys(named),
-        lifetime=lifetime(named, default=float(ask.route.ttl), provider_cache_control=ask.route.provider_cache_control),
+        lifetime=_lifetime(named, ask.route),
     )
+
+
+def _lifetime(named: Mapping[str, str], route: Route) -> Lifetime:
+    """What varies by a header that is no part of the question is nobody else's answer (RFC 9111 section 4.1)."""
+    for name in named.get("vary", "").split(","):
+        if name.strip().lower() not in _VARIES_HARMLESSLY:
+            return Lifetime(0, f"vary: {name.strip()[:80]}")
+    return lifetime(named, default=float(route.ttl), provider_cache_control=route.provider_cache_control)
 
 
 def joined(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
