@@ -38,12 +38,12 @@ def shared_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str
     return tuple((name, value) for name, value in headers if name.lower() in (*_KEPT, *_SHARED))
 
 
-_AT_ONCE = 64 << 10
+AT_ONCE = 64 << 10
 """Bytes of an answer that are read on the event loop."""
 
 
 async def _read(framing: Framing, body: bytes) -> Summary:
-    return summarise(framing, body) if len(body) <= _AT_ONCE else await asyncio.to_thread(summarise, framing, body)
+    return summarise(framing, body) if len(body) <= AT_ONCE else await asyncio.to_thread(summarise, framing, body)
 
 
 class Admission:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
-from edgecache.admit import Admission, shared_headers
+from edgecache.admit import AT_ONCE, Admission, shared_headers
 from edgecache.cache.flights import Flight, Flights
 from edgecache.core.entry import Framing
 from edgecache.core.ledger import Ledger
@@ -130,7 +130,9 @@ class Fills:
         if head.framing is Framing.SSE and ask.request.stream:
             shown = _without(headers, "content-length")  # what is hidden makes it shorter
             return Answer(status=200, headers=shown, stream=_filtered(chunks, ask), trace=trace, close=leave)
-        body = _whole(ask, head, b"".join([chunk async for chunk in chunks]))
+        received = b"".join([chunk async for chunk in chunks])
+        at_once = len(received) <= AT_ONCE
+        body = _whole(ask, head, received) if at_once else await asyncio.to_thread(_whole, ask, head, received)
         await flight.wait_settled()
         flight.leave(passenger)
         trace = _miss(ask, head, collapsed=joined, stored=flight.outcome is None, detail=flight.outcome or near)
@@ -154,8 +156,10 @@ async def _filtered(chunks: AsyncIterator[bytes], ask: Ask) -> AsyncIterator[byt
 def _whole(ask: Ask, head: Head, body: bytes) -> bytes:
     assert head.framing is not None
     same = ask.request.stream == (head.framing is Framing.SSE)
-    if not same and summarise(head.framing, body) is UNREADABLE:
-        raise UpstreamBroken("The upstream's answer ended early: ask again.")
+    if not same:
+        summary = summarise(head.framing, body)
+        if summary is UNREADABLE or summary.failed:
+            raise UpstreamBroken(f"The upstream's answer has no end, or failed ({summary.failed or 'cut'}): ask again.")
     return render(head.framing, body, stream=ask.request.stream, include_usage=ask.request.include_usage)
 
 

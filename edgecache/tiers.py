@@ -35,7 +35,9 @@ _OF_ONE_CALLER = frozenset({
     "if-unmodified-since", "if-range", "if",
 })  # fmt: skip
 """Request headers that ask for another form of the answer than the whole of it (RFC 9110 sections 13 and 14)."""
-_VARIES_HARMLESSLY = frozenset({"", "accept-encoding", "origin"})
+_VARIES_HARMLESSLY = frozenset(
+    {"", "accept-encoding", "origin", "access-control-request-method", "access-control-request-headers"}
+)
 """What an answer may vary by: nothing comes compressed, and what is said to an origin is not kept."""
 _SEPARATED_BY_SPACE = ("surrogate-key", "xkey")
 _UNABLE: Mapping[Tier, tuple[type[RequestError], ...]] = {

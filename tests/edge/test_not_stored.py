@@ -2,6 +2,7 @@
 judge.
 """
 
+import asyncio
 import json
 
 import aiohttp
@@ -141,7 +142,12 @@ async def test_what_varies_by_a_header_that_is_not_asked_about_is_not(
 
 
 async def test_what_varies_by_encoding_and_origin_is_stored(node: Node, upstream: ScriptedUpstream) -> None:
-    upstream.enqueue(Answer(headers=(*JSON_HEADERS, ("Vary", "Accept-Encoding, ORIGIN")), body=completion()))
+    upstream.enqueue(
+        Answer(
+            headers=(*JSON_HEADERS, ("Vary", "Accept-Encoding, ORIGIN, Access-Control-Request-Method")),
+            body=completion(),
+        )
+    )
     await node.chat(QUESTION)
     assert (await node.chat(QUESTION)).headers["X-Cache"] == "HIT"
 
@@ -246,3 +252,23 @@ async def test_an_upstream_that_cannot_be_reached_is_an_error_in_the_providers_s
     assert refused.error["code"] == "upstream_unreachable"
     await upstream.open()
     assert (await node.chat(QUESTION)).status == 200
+
+
+async def test_a_stream_that_fails_is_no_answer_for_who_wants_one_body(node: Node, upstream: ScriptedUpstream) -> None:
+    """It joined the stream of another caller, who sees the error in it."""
+    go = asyncio.Event()
+    begun = b'data: {"choices":[{"index":0,"delta":{"content":"Half"}}]}\n\n'
+    failed = b'data: {"error":{"message":"overloaded"}}\n\ndata: [DONE]\n\n'
+    upstream.enqueue(Answer(headers=SSE_HEADERS, chunks=[begun, go, failed]))
+    streaming = asyncio.create_task(node.chat(QUESTION, stream=True))
+    await upstream.wait_requests(1)
+    joining = asyncio.create_task(node.chat(QUESTION))
+    async with asyncio.timeout(10):
+        while (await node.statistics())["flights"]["joined"] < 1:
+            await asyncio.sleep(0)
+    go.set()
+    assert b"overloaded" in (await streaming).body
+    whole = await joining
+    assert whole.status == 502
+    assert whole.error["code"] == "upstream_broken"
+    assert len(upstream.requests) == 1
