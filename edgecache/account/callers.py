@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from edgecache.account.tokens import PREFIX, Grant, Token, Tokens
+from edgecache.account.tokens import PREFIX, Grant, Tokens
 from edgecache.core.entry import Scope
 from edgecache.errors import Forbidden, Unauthenticated
 
@@ -45,7 +45,8 @@ class Callers:
         if not credential:
             return self._nobody(host)
         if PREFIX in credential:  # however it is dressed up: a token of ours must not pass for a provider's key
-            return self._holder(self._tokens.find(credential))
+            token = self._tokens.holder(credential, Grant.TRAFFIC)
+            return Caller(Scope(f"token:{token.scope}"), By.TOKEN)
         digest = hashlib.blake2b(credential.encode(errors="surrogatepass"), digest_size=12, key=self._secret[:64])
         return Caller(Scope(f"key:{digest.hexdigest()}"), By.CREDENTIAL)
 
@@ -58,13 +59,6 @@ class Callers:
                 "send one, or set `anonymous_scope`."
             )
         return Caller(self._anonymous, By.NOTHING)
-
-    def _holder(self, token: Token | None) -> Caller:
-        if token is None:
-            raise Unauthenticated("This edgecache token is not known, or was revoked.")
-        if not token.may(Grant.TRAFFIC):
-            raise Forbidden(f"The token {token.name!r} is not for traffic.")
-        return Caller(Scope(f"token:{token.scope}"), By.TOKEN)
 
 
 def _is_here(host: str) -> bool:

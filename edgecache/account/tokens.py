@@ -9,7 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from edgecache.core.ports import Registry
-from edgecache.errors import BadRequest, NotFound
+from edgecache.errors import BadRequest, Forbidden, NotFound, Unauthenticated
 
 PREFIX = "edgecache-"
 _KIND = "token"
@@ -23,6 +23,9 @@ class Grant(StrEnum):
     TRAFFIC = "traffic"
     PURGE = "purge"
     ADMIN = "admin"
+
+
+_DOING = {Grant.TRAFFIC: "traffic", Grant.PURGE: "purging", Grant.ADMIN: "administration"}
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -76,6 +79,20 @@ class Tokens:
     def find(self, secret: str) -> Token | None:
         """Constant time in the secret: what is compared is its digest."""
         return self._by_digest.get(_digest(secret))
+
+    def holder(self, secret: str, grant: Grant) -> Token:
+        """The token with this secret, which may do what `grant` says.
+
+        Raises:
+            Unauthenticated: it is not known, or was revoked.
+            Forbidden: it may do something else.
+        """
+        token = self.find(secret)
+        if token is None:
+            raise Unauthenticated("This edgecache token is not known, or was revoked.")
+        if not token.may(grant):
+            raise Forbidden(f"The token {token.name!r} is not for {_DOING[grant]}.")
+        return token
 
     def all(self) -> list[Token]:
         return sorted(self._by_digest.values(), key=lambda token: token.name)

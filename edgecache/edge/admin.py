@@ -19,7 +19,6 @@ from edgecache.edge.requests import body, credential, target
 from edgecache.edge.server import error_response
 from edgecache.errors import (
     BadRequest,
-    Forbidden,
     InvalidPolicy,
     NotFound,
     RequestError,
@@ -112,11 +111,7 @@ class Admin:
         secret = credential(request.headers)
         if not secret:
             raise Unauthenticated("Send the admin token as `Authorization: Bearer`; it is in the data folder.")
-        token = self._tokens.find(secret)
-        if token is None:
-            raise Unauthenticated("This token is not known, or was revoked.")
-        if not token.may(Grant.ADMIN):
-            raise Forbidden(f"The token {token.name!r} is not for administration.")
+        self._tokens.holder(secret, Grant.ADMIN)
 
     async def _health(self, request: web.BaseRequest) -> web.Response:
         return _json({"status": "ok"})

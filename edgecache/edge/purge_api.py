@@ -14,7 +14,7 @@ from edgecache.account.tokens import Grant, Tokens
 from edgecache.core.purges import PurgeRecord
 from edgecache.core.tags import Tag
 from edgecache.edge.requests import body, credential, target
-from edgecache.errors import BadRequest, Forbidden, NotFound, RequestError, StoreUnavailable, Unauthenticated
+from edgecache.errors import BadRequest, NotFound, RequestError, StoreUnavailable, Unauthenticated
 from edgecache.purge import orders
 from edgecache.wire import surrogate
 
@@ -73,12 +73,7 @@ class PurgeApi:
         secret = request.headers.get("Fastly-Key") or credential(request.headers)
         if not secret:
             raise Unauthenticated("Purging needs a token: send it as `Fastly-Key` or `Authorization: Bearer`.")
-        token = self._tokens.find(secret)
-        if token is None:
-            raise Unauthenticated("This token is not known, or was revoked.")
-        if not token.may(Grant.PURGE):
-            raise Forbidden(f"The token {token.name!r} is not for purging.")
-        return token.name
+        return self._tokens.holder(secret, Grant.PURGE).name
 
     async def _tags(self, request: web.BaseRequest, path: str) -> tuple[Sequence[Tag], Sequence[str]]:
         """What to purge; and the keys, where the answer lists them."""
