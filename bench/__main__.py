@@ -13,6 +13,8 @@ from bench.figures import Figure, machine
 
 NAMES = ("hits", "embedding", "index", "decide")
 """Each is a module of this package with `measure(repeats) -> figures`."""
+PARTS = ("local_model",)
+"""What one of them measures among other things, alone."""
 
 
 def run(name: str, repeats: int) -> list[Figure]:
@@ -31,7 +33,7 @@ def show(name: str, figures: list[Figure]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("name", choices=[*NAMES, "all"])
+    parser.add_argument("name", choices=[*NAMES, *PARTS, "all"])
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--repeats", type=int, default=5)
     chosen = parser.parse_args()
