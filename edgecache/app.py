@@ -16,7 +16,6 @@ from typing import Any
 
 from edgecache.account.callers import Callers
 from edgecache.account.tokens import PREFIX, Tokens
-from edgecache.admit import Admission
 from edgecache.cache.bounded import Bounded
 from edgecache.cache.exact import ExactCache
 from edgecache.cache.semantic import SemanticIndex
@@ -31,8 +30,10 @@ from edgecache.edge.purge_api import PurgeApi
 from edgecache.edge.requests import BodyBudget
 from edgecache.edge.server import Listener, Patience, tls_context
 from edgecache.errors import InvalidPolicy, InvalidSettings, StoreUnavailable
-from edgecache.fills import Fills
-from edgecache.flow import Flow
+from edgecache.flow.admit import Admission
+from edgecache.flow.fills import Fills
+from edgecache.flow.story import Flow
+from edgecache.flow.tiers import Tiers
 from edgecache.models.progress import Progress
 from edgecache.policy_book import PolicyBook
 from edgecache.purge.log import PurgeLog
@@ -41,7 +42,6 @@ from edgecache.rebuild import Rebuild
 from edgecache.settings import Settings, UpstreamSettings, address, is_loopback
 from edgecache.storage.redis import RedisStorage
 from edgecache.storage.sqlite import SqliteStorage
-from edgecache.tiers import Tiers
 from edgecache.upstream.pool import UpstreamPool
 from edgecache.upstream.target import Target, Timers
 from edgecache.weights import cache_folder, local_names, make_embedder, make_local

@@ -18,29 +18,25 @@ from edgecache.edge import prepared, respond
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.purge_api import PurgeApi
 from edgecache.edge.readings import LARGEST, Reading, Readings
+from edgecache.edge.relay import CHAT_PATH, TAGS, Relay, forwarded, unlisted
 from edgecache.edge.requests import (
     CREDENTIAL_HEADERS,
     BodyBudget,
     body,
-    continue_if_expected,
     credential,
     is_relative,
-    streamed_body,
     target,
 )
 from edgecache.edge.server import error_response
-from edgecache.errors import BadRequest, Forbidden, NotFound, RequestError, Unauthenticated, UnsupportedMedia
-from edgecache.flow import Flow
+from edgecache.errors import BadRequest, RequestError, Unauthenticated, UnsupportedMedia
+from edgecache.flow.story import Flow
+from edgecache.flow.tiers import Ask, Asked
 from edgecache.policy_book import PolicyBook
 from edgecache.purge.orders import intrinsic
-from edgecache.tiers import Ask, Asked
 from edgecache.wire import surrogate
-from edgecache.wire.openai_models import models_added, models_body
 from edgecache.wire.openai_request import ChatRequest, read_chat
 
-CHAT_PATH = "/chat/completions"
 MODELS_PATH = "/v1/models"
-TAGS = "surrogate-key"
 
 COUNTED = frozenset(
     name.encode() for name in (*CREDENTIAL_HEADERS, *IDENTITY_HEADERS, TAGS, "content-encoding", "host")
@@ -81,12 +77,11 @@ class Proxy:
         self._book = book
         self._callers = callers
         self._tokens = tokens
-        self._upstream = upstream
         self._purges = purges
         self._metrics = metrics
         self._keyed = keyed
         self._upstreams = upstreams
-        self._names = names
+        self._relay = Relay(upstream, book, self._identify, metrics, keyed=bool(keyed), names=names, node=node)
         self._secret = secret
         self._node = node
         self._body_limit = body_limit
@@ -109,8 +104,8 @@ class Proxy:
             if request.method == "POST" and path.endswith(CHAT_PATH) and self._book.policy.names_path(path):
                 return await self._chat(request, path, query, started)
             if request.method == "GET" and path == MODELS_PATH:
-                return await self._models(request, path, query)
-            return await self._pass_through(request, path, query)
+                return await self._relay.models(request, path, query)
+            return await self._relay.pass_through(request, path, query)
         except RequestError as error:
             self._metrics.tally("none", "error").add(0)
             return error_response(error)
@@ -136,7 +131,7 @@ class Proxy:
         if reading is None:
             asked = await self._asked(request, path, query, raw, caller)
             if asked is None:
-                return await self._pass_through(request, path, query, raw)
+                return await self._relay.pass_through(request, path, query, raw)
             reading = self._readings.put(key, asked, under)
         return self._again(request, reading, started) or await self._answer(request, path, query, reading, started)
 
@@ -226,7 +221,7 @@ class Proxy:
     def _check_key(self, caller: Caller, route: Route, path: str) -> None:
         """Where our key would be used, the caller needs one of ours: never an open relay."""
         if caller.by is By.TOKEN and is_relative(path):
-            raise _unlisted(path)
+            raise unlisted(path)
         if Tier.UPSTREAM in route.tiers and self._uses_key(route) and caller.by is not By.TOKEN:
             raise Unauthenticated(
                 "This route uses the operator's provider key: send a token made with `edgecache token create`."
@@ -241,7 +236,7 @@ class Proxy:
             method="POST",
             path=path,
             query=query,
-            headers=_forwarded(request, by_token),
+            headers=forwarded(request, by_token),
             body=asked.request.body,
             upstreams=asked.route.upstreams,
             configured_key=by_token,
@@ -260,98 +255,6 @@ class Proxy:
 
     def _by_token(self, request: web.BaseRequest) -> bool:
         return self._identify(request).by is By.TOKEN
-
-    # --- everything else ------------------------------------------------------------------------------------------
-
-    async def _pass_through(
-        self, request: web.BaseRequest, path: str, query: str, raw: bytes | None = None
-    ) -> web.StreamResponse:
-        if self._upstream is None:
-            here = "POST /v1/chat/completions and GET /v1/models"
-            raise NotFound(f"No upstream is configured for {request.method} {path[:80]}. Served here: {here}.")
-        started = time.perf_counter()
-        caller = self._identify(request)
-        route = self._book.policy.choose(path, "", caller.scope)
-        by_rule = route is not None and Tier.UPSTREAM in route.tiers and not path.endswith(CHAT_PATH)
-        self._check_relay(caller, path, listed=by_rule)
-        if raw is None:
-            await continue_if_expected(request)
-        call = Call(
-            method=request.method,
-            path=path,
-            query=query,
-            headers=_forwarded(request, caller.by is By.TOKEN),
-            body=raw if raw is not None else await streamed_body(request),
-            upstreams=route.upstreams if route is not None else (),
-            configured_key=caller.by is By.TOKEN,
-        )
-        response = await self._relay(request, call)
-        self._metrics.tally("none", "passed").add(time.perf_counter() - started)
-        return response
-
-    def _check_relay(self, caller: Caller, path: str, *, listed: bool) -> None:
-        """What no rule sends upstream goes there only with the caller's own credential; nor may a path be written so
-        that a rule seems to name it. Chat is read before it may use our key: other methods and compressed bodies of
-        its paths would pass the rule by.
-        """
-        if caller.by is By.TOKEN and (is_relative(path) or not listed):
-            raise _unlisted(path)
-        if caller.by is By.NOTHING and self._keyed:
-            raise Unauthenticated("Send a token made with `edgecache token create`, or your own provider key.")
-
-    async def _relay(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
-        assert self._upstream is not None
-        reply = await self._upstream.send(call)
-        try:
-            response = web.StreamResponse(status=reply.status, headers=None)
-            for name, value in reply.headers:
-                response.headers.add(name, value)
-            response.headers["X-Served-By"] = self._node
-            response.headers["Cache-Status"] = "edgecache; fwd=bypass"
-            await response.prepare(request)
-            try:
-                async for chunk in reply.chunks():
-                    await response.write(chunk)
-            except RequestError:
-                response.force_close()
-                if request.transport is not None:
-                    request.transport.close()
-            return response
-        finally:
-            await reply.close()
-
-    async def _models(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
-        """Ours, after the upstream's where there is one."""
-        if self._upstream is None:
-            self._identify(request)
-            return web.Response(body=models_body(self._names, 0), content_type="application/json")
-        caller = self._identify(request)
-        self._check_relay(caller, path, listed=True)
-        by_token = caller.by is By.TOKEN
-        headers = tuple(pair for pair in _forwarded(request, by_token) if pair[0].lower() != "accept-encoding")
-        call = Call(method="GET", path=path, query=query, headers=headers, body=b"", configured_key=by_token)
-        reply = await self._upstream.send(call)
-        try:
-            content = b"".join([chunk async for chunk in reply.chunks()])
-        finally:
-            await reply.close()
-        if reply.status == 200:
-            content = models_added(content, self._names, 0)
-        response = web.Response(status=reply.status, body=content)
-        for name, value in reply.headers:
-            if name.lower() != "content-length":
-                response.headers.add(name, value)
-        return response
-
-
-def _unlisted(path: str) -> Forbidden:
-    return Forbidden(f"No rule of the policy names {path[:80]}: send your own provider key, or add a rule.")
-
-
-def _forwarded(request: web.BaseRequest, by_token: bool) -> tuple[tuple[str, str], ...]:
-    """What goes upstream: all but what is meant for us. A token of ours never leaves."""
-    ours = {TAGS, "fastly-key", *(CREDENTIAL_HEADERS if by_token else ())}
-    return tuple((name, value) for name, value in request.headers.items() if name.lower() not in ours)
 
 
 def _counted(request: web.BaseRequest) -> dict[str, str]:

@@ -9,7 +9,7 @@ from edgecache.cache.bounded import Bounded
 from edgecache.core.entry import Horizon
 from edgecache.core.tags import Tag
 from edgecache.edge.metrics import Tally
-from edgecache.tiers import Asked
+from edgecache.flow.tiers import Asked
 
 LARGEST = 64 << 10
 """Bytes of the largest body that is remembered."""

@@ -6,7 +6,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from edgecache.errors import EdgecacheError
-from edgecache.fills import Answer
+from edgecache.flow.fills import Answer
 from edgecache.wire.cache_status import SERVER, explain
 from edgecache.wire.surrogate import TAG_HEADERS
 

@@ -15,8 +15,8 @@ from edgecache.core.policy import Route, Tier
 from edgecache.core.purges import Logged, PurgeRecord
 from edgecache.core.tags import EVERYTHING, Kind, Tag
 from edgecache.decide import Decider
-from edgecache.flow import Flow
-from edgecache.tiers import Asked
+from edgecache.flow.story import Flow
+from edgecache.flow.tiers import Asked
 from edgecache.wire.openai_request import ChatRequest
 
 NOW = 1_000.0

@@ -12,7 +12,7 @@ import pytest
 from edgecache.cache.exact import ExactCache
 from edgecache.core.entry import MAX_TAGS, Entry
 from edgecache.core.tags import Kind
-from edgecache.flow import Flow
+from edgecache.flow.story import Flow
 from edgecache.testing.node import SEMANTIC, Node, Reply, running_node
 from edgecache.testing.scripted_upstream import ScriptedUpstream
 

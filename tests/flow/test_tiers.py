@@ -16,8 +16,8 @@ from edgecache.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from edgecache.flow.tiers import Ask, Tiers, joined
 from edgecache.testing.fake_model import FakeModel
-from edgecache.tiers import Ask, Tiers, joined
 from edgecache.wire.openai_request import ChatRequest
 
 BOTH = (Tier.LOCAL, Tier.UPSTREAM)

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from edgecache.admit import Admission
 from edgecache.cache.bounded import Bounded
 from edgecache.cache.exact import ExactCache
 from edgecache.core.canonical import identify
@@ -22,12 +21,13 @@ from edgecache.core.ports import Call, Neighbour
 from edgecache.core.purges import Logged, PurgeRecord
 from edgecache.core.tags import EVERYTHING, Tag, keys
 from edgecache.decide import Decider
-from edgecache.fills import Fills
-from edgecache.flow import Flow
+from edgecache.flow.admit import Admission
+from edgecache.flow.fills import Fills
+from edgecache.flow.story import Flow
+from edgecache.flow.tiers import Ask, Head, TierReply
 from edgecache.purge.orders import intrinsic
 from edgecache.purge.reaper import Reaper
 from edgecache.testing.history import History, Stale
-from edgecache.tiers import Ask, Head, TierReply
 from edgecache.wire.openai_request import read_chat
 
 SEEDS = 400

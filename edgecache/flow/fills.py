@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
-from edgecache.admit import AT_ONCE, Admission, shared_headers
 from edgecache.cache.flights import Flight, Flights
 from edgecache.core.entry import Framing
 from edgecache.core.ledger import Ledger
 from edgecache.core.tags import Kind, Tag, keys
 from edgecache.core.trace import Trace
 from edgecache.errors import UpstreamBroken
-from edgecache.tiers import Ask, Head, TierReply, Tiers
+from edgecache.flow.admit import AT_ONCE, Admission, shared_headers
+from edgecache.flow.tiers import Ask, Head, TierReply, Tiers
 from edgecache.wire.openai_reply import UNREADABLE, render, summarise, without_usage
 
 Vector = Callable[[], Awaitable[bytes | None]]

@@ -13,8 +13,8 @@ from edgecache.core.ledger import Ledger
 from edgecache.core.ports import Embedder, Index, Store
 from edgecache.core.tags import Tag
 from edgecache.errors import StoreUnavailable
+from edgecache.flow.tiers import Ask, Head
 from edgecache.purge.reaper import Reaper
-from edgecache.tiers import Ask, Head
 from edgecache.wire.openai_reply import Summary, summarise
 from edgecache.wire.openai_request import DIALECT
 

@@ -20,8 +20,8 @@ from edgecache.core.tags import Tag
 from edgecache.core.trace import Trace
 from edgecache.decide import Decider, embeddable
 from edgecache.errors import EmbeddingUnavailable, StoreUnavailable
-from edgecache.fills import Answer, Fills, nothing_to_close
-from edgecache.tiers import Ask, Asked
+from edgecache.flow.fills import Answer, Fills, nothing_to_close
+from edgecache.flow.tiers import Ask, Asked
 from edgecache.wire.openai_reply import render
 
 CANDIDATES = 8

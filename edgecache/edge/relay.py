@@ -1,0 +1,137 @@
+"""What is not answered here: passed through to an upstream as it came, never as an open relay."""
+
+import time
+from collections.abc import Callable
+
+from aiohttp import web
+
+from edgecache.account.callers import By, Caller
+from edgecache.core.policy import Tier
+from edgecache.core.ports import Call, Upstream
+from edgecache.edge.metrics import Metrics
+from edgecache.edge.requests import CREDENTIAL_HEADERS, continue_if_expected, is_relative, streamed_body
+from edgecache.errors import Forbidden, NotFound, RequestError, Unauthenticated
+from edgecache.policy_book import PolicyBook
+from edgecache.wire.openai_models import models_added, models_body
+
+CHAT_PATH = "/chat/completions"
+TAGS = "surrogate-key"
+
+Identify = Callable[[web.BaseRequest], Caller]
+
+
+class Relay:
+    """`identify` says who calls, `keyed` whether any upstream has a key of its own, `names` are the local model's."""
+
+    def __init__(
+        self,
+        upstream: Upstream | None,
+        book: PolicyBook,
+        identify: Identify,
+        metrics: Metrics,
+        *,
+        keyed: bool,
+        names: tuple[str, ...],
+        node: str,
+    ) -> None:
+        self._upstream = upstream
+        self._book = book
+        self._identify = identify
+        self._metrics = metrics
+        self._keyed = keyed
+        self._names = names
+        self._node = node
+
+    async def pass_through(
+        self, request: web.BaseRequest, path: str, query: str, raw: bytes | None = None
+    ) -> web.StreamResponse:
+        """`raw` is the body where it has been read."""
+        if self._upstream is None:
+            here = "POST /v1/chat/completions and GET /v1/models"
+            raise NotFound(f"No upstream is configured for {request.method} {path[:80]}. Served here: {here}.")
+        started = time.perf_counter()
+        caller = self._identify(request)
+        route = self._book.policy.choose(path, "", caller.scope)
+        by_rule = route is not None and Tier.UPSTREAM in route.tiers and not path.endswith(CHAT_PATH)
+        self._check_relay(caller, path, listed=by_rule)
+        if raw is None:
+            await continue_if_expected(request)
+        call = Call(
+            method=request.method,
+            path=path,
+            query=query,
+            headers=forwarded(request, caller.by is By.TOKEN),
+            body=raw if raw is not None else await streamed_body(request),
+            upstreams=route.upstreams if route is not None else (),
+            configured_key=caller.by is By.TOKEN,
+        )
+        response = await self._relay(request, call)
+        self._metrics.tally("none", "passed").add(time.perf_counter() - started)
+        return response
+
+    def _check_relay(self, caller: Caller, path: str, *, listed: bool) -> None:
+        """What no rule sends upstream goes there only with the caller's own credential; nor may a path be written so
+        that a rule seems to name it. Chat is read before it may use our key: other methods and compressed bodies of
+        its paths would pass the rule by.
+        """
+        if caller.by is By.TOKEN and (is_relative(path) or not listed):
+            raise unlisted(path)
+        if caller.by is By.NOTHING and self._keyed:
+            raise Unauthenticated("Send a token made with `edgecache token create`, or your own provider key.")
+
+    async def _relay(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        assert self._upstream is not None
+        reply = await self._upstream.send(call)
+        try:
+            response = web.StreamResponse(status=reply.status, headers=None)
+            for name, value in reply.headers:
+                response.headers.add(name, value)
+            response.headers["X-Served-By"] = self._node
+            response.headers["Cache-Status"] = "edgecache; fwd=bypass"
+            await response.prepare(request)
+            try:
+                async for chunk in reply.chunks():
+                    await response.write(chunk)
+            except RequestError:
+                response.force_close()
+                if request.transport is not None:
+                    request.transport.close()
+            return response
+        finally:
+            await reply.close()
+
+    async def models(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
+        """Ours, after the upstream's where there is one."""
+        if self._upstream is None:
+            self._identify(request)
+            return web.Response(body=models_body(self._names, 0), content_type="application/json")
+        caller = self._identify(request)
+        self._check_relay(caller, path, listed=True)
+        by_token = caller.by is By.TOKEN
+        headers = tuple(pair for pair in forwarded(request, by_token) if pair[0].lower() != "accept-encoding")
+        call = Call(method="GET", path=path, query=query, headers=headers, body=b"", configured_key=by_token)
+        reply = await self._upstream.send(call)
+        try:
+            content = b"".join([chunk async for chunk in reply.chunks()])
+        finally:
+            await reply.close()
+        if reply.status == 200:
+            content = models_added(content, self._names, 0)
+        response = web.Response(status=reply.status, body=content)
+        for name, value in reply.headers:
+            if name.lower() != "content-length":
+                response.headers.add(name, value)
+        return response
+
+    def __repr__(self) -> str:
+        return f"<Relay to {self._upstream!r}>"
+
+
+def unlisted(path: str) -> Forbidden:
+    return Forbidden(f"No rule of the policy names {path[:80]}: send your own provider key, or add a rule.")
+
+
+def forwarded(request: web.BaseRequest, by_token: bool) -> tuple[tuple[str, str], ...]:
+    """What goes upstream: all but what is meant for us. A token of ours never leaves."""
+    ours = {TAGS, "fastly-key", *(CREDENTIAL_HEADERS if by_token else ())}
+    return tuple((name, value) for name, value in request.headers.items() if name.lower() not in ours)
