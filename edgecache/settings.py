@@ -39,10 +39,13 @@ class Listen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`url` empty: the embedded store in the data folder; else `redis://`, `rediss://`, or a Cluster's."""
+    """`url` empty: the embedded store in the data folder; else `redis://`, `rediss://`, a Cluster's or Sentinel's. `lease`
+    is for how long a node that hears nothing of the purge log goes on serving from cache; 0: 2 s, 5 s with replicas.
+    """
 
     url: str = ""
     prefix: str = "edgecache"
+    lease: Duration = Duration(0)
 
     def __repr__(self) -> str:
         return f"<StoreSettings {_without_password(self.url) or 'embedded'} {self.prefix}>"
@@ -108,7 +111,8 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything an operator can set. `node` names this one in `X-Served-By`; `drain` is how long SIGTERM waits for
-    streams; `anonymous_scope` admits callers without a credential (on loopback they are `local`); `secret` keys all
+    streams; `service` is its id for Fastly's clients, `services` are further ids, each for one scope;
+    `anonymous_scope` admits callers without a credential (on loopback they are `local`); `secret` keys all
     digests, and where empty one is made and kept in the store.
     """
 
@@ -116,6 +120,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data_folder: str = ""
     policies: str = "policies"
     anonymous_scope: str = ""
+    service: str = "edgecache"
+    services: dict[str, str] = {}
     secret: str = ""
     drain: Duration = Duration(30)
     listen: Listen = Listen()
@@ -225,7 +231,7 @@ def _variables() -> dict[str, tuple[str, str, bool]]:
             for inner in msgspec.structs.fields(kind):
                 name = f"{PREFIX}{field.name}_{inner.name}".upper()
                 found[name] = (field.name, inner.name, inner.type == Positive)
-        elif field.name != "upstream":
+        elif field.name not in ("upstream", "services"):
             found[f"{PREFIX}{field.name}".upper()] = ("", field.name, False)
     return found
 

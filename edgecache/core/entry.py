@@ -5,6 +5,7 @@ from typing import NewType
 
 import msgspec
 
+from edgecache.core.documents import Document
 from edgecache.core.tags import Tag
 
 Scope = NewType("Scope", str)
@@ -49,7 +50,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     `key` (16 bytes) is the exact key, `partition` (16 bytes) all of the identity but the question's text. `vector` is
     the question as a unit vector of little-endian float32, made by the embedder called `embedder`; None where the
     entry may only be found exactly. `stored_at` is Unix time in seconds, `ttl` seconds. `body` is what the provider
-    sent, in `framing`.
+    sent, in `framing`. For so many seconds after its `ttl` it may be served while it is revalidated, or when that fails
+    (RFC 5861); `grace` is how long it is kept in all, unless it `must_revalidate` (RFC 9111 section 5.2.2.2).
+    `compared_to` is the newest purge by meaning it was held against since its fill. `document` is what RFC 9111 needs
+    of a page that was fetched; None for answers.
     """
 
     key: bytes
@@ -70,6 +74,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     content_type: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    stale_while_revalidate: float = 0
+    stale_if_error: float = 0
+    grace: float = 0
+    must_revalidate: bool = False
+    compared_to: int = 0
+    document: Document | None = None
 
     @property
     def id(self) -> str:
@@ -77,9 +87,19 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         return self.key.hex()
 
     @property
+    def version(self) -> str:
+        """Tells entries under one key apart; tags that are added later change nothing about it."""
+        return f"{self.stored_at!r} {self.horizon.sequence} {self.horizon.log}"
+
+    @property
     def expires_at(self) -> float:
-        """Unix time in seconds."""
+        """Unix time in seconds: fresh until then."""
         return self.stored_at + self.ttl
+
+    @property
+    def kept_until(self) -> float:
+        """Unix time in seconds: of no use to anyone after that."""
+        return self.expires_at + self.grace
 
     def size(self) -> int:
         """About how many bytes this entry costs in memory."""

@@ -1,30 +1,49 @@
-"""The ledger: which tags were purged when, and so which entries are dead.
+"""The ledger: what was purged when, and so which entries are dead, and which are stale.
 
 A purge takes effect the moment it is applied here, however many entries it kills. Nothing else decides whether an
 entry is alive: it is asked when an entry is stored and again at every read, after the last await.
 """
 
-import zlib
-from array import array
+from collections import deque
 from collections.abc import Iterable
+from itertools import takewhile
 
 import msgspec
 
-from edgecache.core.entry import Horizon
-from edgecache.core.purges import Logged
-from edgecache.core.tags import EVERYTHING, Tag
+from edgecache.core.entry import Entry, Horizon
+from edgecache.core.meaning import Meaning
+from edgecache.core.purges import Effect, Logged, PurgeRecord
+from edgecache.core.tags import EVERYTHING, Kind, Tag
+from edgecache.core.tombstones import FLOORS, Tombstones
 
-FLOORS = 65_536
+UNCOMPARED = Tag(Kind.MEANING, "")
+"""Names no purge: the entry has yet to be held against one by meaning, for which it has no vector."""
+MEANT = 64
+"""Purges by meaning that entries are compared with; about 15 µs each. The reaper moves entries on past older ones."""
+NEVER_FRESH = float("-inf")
 
 
 class LedgerStatistics(msgspec.Struct, frozen=True):
-    """`tombstones` are tags remembered one by one, `floored` how many of the 65,536 floors are in use."""
+    """`tombstones` are tags remembered one by one, `floored` how many of the 65,536 floors are in use; `soft` and
+    `meanings` are purges of these kinds; `unknown` records could not be read here.
+    """
 
     log: str
     applied: int
     floor: int
     tombstones: int
     floored: int
+    soft: int = 0
+    meanings: int = 0
+    unknown: int = 0
+
+
+class Meant(msgspec.Struct, frozen=True, array_like=True):
+    """A purge by meaning at its place in the log."""
+
+    sequence: int
+    id: str
+    meaning: Meaning
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
@@ -35,15 +54,18 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     floor: int
     tombstones: tuple[tuple[Tag, int], ...]
     floors: bytes
+    soft: tuple[tuple[Tag, int], ...] = ()
+    soft_floors: bytes = b""
+    soft_times: tuple[tuple[int, float], ...] = ()
+    meant: tuple[Meant, ...] = ()
+    meant_floor: int = 0
 
 
 class Ledger:
-    """Tag -> sequence of its last purge. Memory is bounded: old tombstones fold into 65,536 floors by hash of the tag,
-    which may kill a tag's neighbours but never lets one live that is dead.
-    """
+    """Bounded memory: of `max_tombstones` tags purged, and as many softly, the time is known one by one."""
 
     def __init__(self, log: str, *, max_tombstones: int = 200_000) -> None:
-        self._max_tombstones = max_tombstones
+        self._most = max_tombstones
         self.reset(log)
 
     def reset(self, log: str) -> None:
@@ -51,40 +73,55 @@ class Ledger:
         self.log = log
         self.applied = 0
         self._floor = 0
-        self._purged: dict[Tag, int] = {}
-        self._floors = array("Q", bytes(8 * FLOORS))
-        self._floored = False
+        self._hard = Tombstones(self._most)
+        self._soft = Tombstones(self._most)
+        self._soft_times: dict[int, float] = {}
+        self._meant: deque[Meant] = deque()
+        self._meant_floor = 0
+        self._unknown = 0
 
     def horizon(self) -> Horizon:
         """Read this before a fill begins: what is purged later kills what the fill brings."""
         return Horizon(self.log, self.applied)
 
+    # --- apply ----------------------------------------------------------------------------------------------------
+
     def apply(self, logged: Logged) -> None:
-        """Take effect of one record. A record seen before changes nothing; a gap before it kills all that is older."""
+        """Take effect of one record. A record seen before changes nothing; a gap before it kills all that is older, and
+        so does one that cannot be read.
+        """
         if logged.sequence <= self.applied:
             return
         if logged.sequence != self.applied + 1:
             self._floor = logged.sequence
         self.applied = logged.sequence
-        for tag in logged.record.tags:
-            self._purged.pop(tag, None)  # so that the dict stays in the order of the last purge
-            self._purged[tag] = logged.sequence
-        self._trim()
+        if logged.record is None:
+            self._floor = logged.sequence
+            self._unknown += 1
+        else:
+            self._take(logged.sequence, logged.record)
 
-    def _trim(self) -> None:
-        while len(self._purged) > self._max_tombstones:
-            tag = next(iter(self._purged))
-            slot = _slot(tag)
-            self._floors[slot] = max(self._floors[slot], self._purged.pop(tag))
-            self._floored = True
+    def _take(self, sequence: int, record: PurgeRecord) -> None:
+        if record.effect is Effect.PURGE:
+            self._hard.put(record.tags, sequence)
+        elif record.effect is Effect.SOFT:
+            self._soft.put(record.tags, sequence)
+            self._soft_times[sequence] = record.at
+            if len(self._soft_times) > self._most:
+                del self._soft_times[next(iter(self._soft_times))]
+        if record.meaning is not None:
+            self._meant.append(Meant(sequence, record.id, record.meaning))
+            if len(self._meant) > MEANT:
+                self._meant_floor = self._meant.popleft().sequence
+
+    # --- ask ------------------------------------------------------------------------------------------------------
 
     def last_purge(self, tag: Tag) -> int:
-        """Sequence of the last purge that may have named this tag; 0 when there was none."""
-        exact = self._purged.get(tag, 0)
-        return max(exact, self._floors[_slot(tag)]) if self._floored else exact
+        """Sequence of the last hard purge that may have named this tag; 0 when there was none."""
+        return self._hard.last(tag)
 
     def killer(self, tags: Iterable[Tag], horizon: Horizon) -> Tag | None:
-        """The first tag purged after `horizon`, or None: then what carries these tags is alive.
+        """The first tag purged after `horizon`, or None: then what carries these tags is alive, as far as tags go.
 
         A horizon of another log, or one below the floor, is dead of `EVERYTHING`.
         """
@@ -92,20 +129,62 @@ class Ledger:
             return None
         if horizon.log != self.log or horizon.sequence < self._floor:
             return EVERYTHING
-        return next((tag for tag in tags if self.last_purge(tag) > horizon.sequence), None)
+        return self._hard.newer(tags, horizon.sequence)
+
+    def killer_of(self, entry: Entry) -> Tag | None:
+        """Why this entry may not be served: a tag of it was purged since its fill began, a purge by meaning covers it,
+        or it has to be compared with one first (`UNCOMPARED`). None when it is alive.
+        """
+        return self.killer(entry.tags, entry.horizon) or self.meaning_of(entry)
+
+    def meaning_of(self, entry: Entry) -> Tag | None:
+        """As `killer_of`, of purges by meaning alone."""
+        return None if entry.document is not None else self.covered(entry.scope, _compared(entry), _vector_of(entry))
+
+    def covered(self, scope: str, since: int, vector: tuple[bytes, str] | None) -> Tag | None:
+        """The purge by meaning after sequence `since` that covers a question with this vector (with the name of its
+        embedder); `UNCOMPARED` where it has none that could be compared.
+        """
+        if since < self._meant_floor:
+            return EVERYTHING
+        for meant in takewhile(lambda meant: meant.sequence > since, reversed(self._meant)):
+            if not meant.meaning.concerns(scope):
+                continue
+            if vector is None or vector[1] != meant.meaning.embedder:
+                return UNCOMPARED
+            if meant.meaning.covers(vector[0]):
+                return Tag(Kind.MEANING, meant.id)
+        return None
+
+    def softened(self, tags: Iterable[Tag], horizon: Horizon) -> float | None:
+        """Since when (Unix seconds) what carries these tags is stale by a soft purge; None where it is not. Where that
+        is not known any more: since ever.
+        """
+        if horizon.sequence == self.applied:
+            return None
+        tag = self._soft.newer(tags, horizon.sequence)
+        return None if tag is None else self._soft_times.get(self._soft.last(tag), NEVER_FRESH)
 
     def stops_joiner(self, tags: Iterable[Tag], horizon: Horizon, arrival: int) -> bool:
         """Whether one that arrived when `arrival` was applied must not be given what was begun at `horizon`.
 
-        Only purges between the two count. The ledger remembers the last purge of a tag alone, so a tag purged again
-        after the arrival counts as purged before it, unless nothing at all was.
+        Only purges between the two count, soft ones too. The ledger remembers the last purge of a tag alone, so a tag
+        purged again after the arrival counts as purged before it, unless nothing at all was.
         """
-        return arrival > horizon.sequence and self.killer(tags, horizon) is not None
+        if arrival <= horizon.sequence:
+            return False
+        named = tuple(tags)
+        return self.killer(named, horizon) is not None or self.softened(named, horizon) is not None
+
+    # --- keep -----------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> bytes:
         """For the store, so that the log can be trimmed up to `applied`."""
-        floors = self._floors.tobytes() if self._floored else b""
-        whole = Snapshot(self.log, self.applied, self._floor, tuple(self._purged.items()), floors)
+        times = tuple(self._soft_times.items())
+        whole = Snapshot(
+            self.log, self.applied, self._floor, *self._hard.pack(), *self._soft.pack(), times, tuple(self._meant),
+            self._meant_floor,
+        )  # fmt: skip
         return msgspec.msgpack.encode(whole)
 
     def restore(self, snapshot: bytes) -> None:
@@ -114,21 +193,34 @@ class Ledger:
             whole = msgspec.msgpack.decode(snapshot, type=Snapshot)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return
-        if whole.log != self.log or whole.applied < self.applied or len(whole.floors) not in (0, 8 * FLOORS):
+        lengths = {len(whole.floors), len(whole.soft_floors)}
+        if whole.log != self.log or whole.applied < self.applied or not lengths <= {0, 8 * FLOORS}:
             return
         self.applied, self._floor = whole.applied, whole.floor
-        self._purged = dict(whole.tombstones)
-        self._floored = bool(whole.floors)
-        self._floors = array("Q", whole.floors or bytes(8 * FLOORS))
+        self._hard.unpack(whole.tombstones, whole.floors)
+        self._soft.unpack(whole.soft, whole.soft_floors)
+        self._soft_times = dict(whole.soft_times)
+        self._meant, self._meant_floor = deque(whole.meant), whole.meant_floor
 
     def statistics(self) -> LedgerStatistics:
-        floored = sum(1 for floor in self._floors if floor) if self._floored else 0
-        return LedgerStatistics(self.log, self.applied, self._floor, len(self._purged), floored)
+        return LedgerStatistics(
+            self.log,
+            self.applied,
+            self._floor,
+            len(self._hard),
+            self._hard.floored,
+            soft=len(self._soft),
+            meanings=len(self._meant),
+            unknown=self._unknown,
+        )
 
     def __repr__(self) -> str:
-        return f"<Ledger {self.log} applied={self.applied} floor={self._floor} tombstones={len(self._purged)}>"
+        return f"<Ledger {self.log} applied={self.applied} floor={self._floor} tombstones={len(self._hard)}>"
 
 
-def _slot(tag: Tag) -> int:
-    """Stable over restarts and nodes, unlike hash()."""
-    return zlib.crc32(f"{tag.kind}\0{tag.value}".encode(errors="surrogatepass")) & (FLOORS - 1)
+def _compared(entry: Entry) -> int:
+    return max(entry.horizon.sequence, entry.compared_to)
+
+
+def _vector_of(entry: Entry) -> tuple[bytes, str] | None:
+    return (entry.vector, entry.embedder) if entry.vector is not None else None

@@ -18,11 +18,19 @@ from edgecache.errors import InvalidPolicy
 
 
 class Mode(StrEnum):
-    """How a route uses the cache."""
+    """How a route uses the cache. HTTP is for pages and documents (RFC 9111), the others for answers."""
 
     OFF = "off"
     EXACT = "exact"
     SEMANTIC = "semantic"
+    HTTP = "http"
+
+
+class WhenBlind(StrEnum):
+    """What a node that may have missed purges does: nothing from cache, or what it has, and says so."""
+
+    BYPASS = "bypass"
+    SERVE_STALE = "serve-stale"
 
 
 class Tier(StrEnum):
@@ -42,6 +50,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknown
     a request's `Surrogate-Key` add some. `tiers` are asked in order. `sources` are whose stored answers may be served;
     by default those of the route's tiers, and what was pushed. `finish` lets a fill go on that nobody waits for
     any more. `provider_cache_control` obeys a provider's `Cache-Control`. Answers over `max_answer` are not stored.
+    For so long after its `ttl` an answer may be served while it is asked for anew, or when that fails (RFC 5861).
+    `request_directives` obeys a request's `Cache-Control`. `when_blind` is for a node that is cut off from the log.
     """
 
     name: Annotated[str, msgspec.Meta(min_length=1)]
@@ -58,6 +68,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknown
     sources: tuple[Source, ...] = ()
     finish: bool = False
     provider_cache_control: bool = False
+    stale_while_revalidate: Duration = Duration(0)
+    stale_if_error: Duration = Duration(0)
+    request_directives: bool = True
+    when_blind: WhenBlind = WhenBlind.BYPASS
     max_answer: Size = Size(4 << 20)
 
     def matches(self, path: str, model: str, scope: Scope) -> bool:

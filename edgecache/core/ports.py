@@ -5,6 +5,7 @@ what leaves a port's methods is in `edgecache.errors`.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
@@ -65,23 +66,50 @@ class Index(Room, Protocol):
 
 
 class Store(Room, Protocol):
-    """Entries, as they survive a restart."""
+    """Entries, as they survive a restart. All nodes that share it see one another's."""
 
     async def get(self, scope: Scope, key: bytes) -> Entry | None: ...
 
     async def find(self, key: bytes) -> Entry | None:
         """An entry by id, whatever its scope: for operators and the reaper, never to answer a request."""
 
+    async def head(self, key: bytes) -> Entry | None:
+        """As `find`, with an empty `body`."""
+
     async def put(self, entry: Entry) -> None:
         """Store or replace. Durable (as the store is configured to be) when it returns."""
 
-    async def delete(self, entries: Sequence[tuple[Scope, bytes]]) -> int:
-        """Forget these; how many were there."""
+    async def replace(self, old: Entry, new: Entry) -> bool:
+        """Put `new` where `old` stands: False, and nothing is done, where another version does, or the same with other
+        tags. Atomic.
+        """
+
+    async def compared(self, entries: Sequence[Entry], through: int) -> None:
+        """These very versions were held against all purges by meaning up to sequence `through`."""
+
+    async def delete(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Forget these very versions, whatever their tags are by now; those that were there. Atomic for each."""
 
     def scan(self) -> AsyncIterator[Sequence[Entry]]:
         """All entries in batches, each with an empty `body`: for rebuilding the index and for the reaper."""
 
     async def count(self) -> int: ...
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """What following the log brought: records, or none, which says that there are none. `sent` is when the read was sent
+    whose reply this is, by `time.monotonic`: what was in the log at that moment is known here.
+    """
+
+    sent: float
+    records: Sequence[Logged]
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A node on the roll: the sequence it has applied, and the lease (seconds) on which it serves from cache."""
+
+    applied: int
+    lease: float
 
 
 class Log(Room, Protocol):
@@ -91,8 +119,14 @@ class Log(Room, Protocol):
     def identity(self) -> str:
         """Names this log; a log that lost its data is another one. Known after `open`."""
 
+    @property
+    def lease(self) -> float:
+        """Seconds for which what was heard holds, from when the read was sent; infinite where no other node writes to
+        this log. Known after `open`.
+        """
+
     async def append(self, record: PurgeRecord) -> int:
-        """Its sequence: dense, from 1. Durable when it returns.
+        """Its sequence: dense, from 1. Durable when it returns, on a replica too where the log has any.
 
         Raises:
             StoreUnavailable: nothing is known about whether it was written.
@@ -101,11 +135,77 @@ class Log(Room, Protocol):
     async def read(self, after: int, limit: int = 1_000) -> Sequence[Logged]:
         """Records that follow sequence `after`, in order; empty when there are none."""
 
-    def follow(self, after: int) -> AsyncIterator[Sequence[Logged]]:
-        """Records that follow `after` as anyone appends them, for ever; never an empty batch."""
+    def follow(self, after: int) -> AsyncIterator[Heard]:
+        """Records that follow `after` as anyone appends them, for ever, and in between, several times a second, that
+        there are none. Asking for the next says that this node has applied all before: others see it in `roll`.
+        """
+
+    async def roll(self) -> Mapping[str, Member]:
+        """The nodes that follow this log, by name."""
+
+    async def strike(self, node: str, applied: int) -> None:
+        """Take a node off the roll, unless it has been heard of since it had applied `applied`."""
 
     async def trim(self, through: int) -> int:
         """Forget records up to sequence `through`, sequences go on as before; how many were forgotten."""
+
+
+class NewsKind(StrEnum):
+    """STORED: an entry is in the store, new or another than before. GONE: it no longer is."""
+
+    STORED = "stored"
+    GONE = "gone"
+
+
+class News(msgspec.Struct, frozen=True, array_like=True):
+    """What a node tells the others of one entry."""
+
+    kind: NewsKind
+    scope: Scope
+    partition: bytes
+    key: bytes
+
+
+class Feed(Room, Protocol):
+    """What nodes that share a store tell each other of entries. No promise hangs on it: what is missed is found a little
+    later, or freed.
+    """
+
+    def tell(self, news: Sequence[News]) -> None:
+        """Sent soon, in order; what cannot be sent is counted."""
+
+    def follow(self) -> AsyncIterator[Sequence[News] | None]:
+        """What the others tell from `open` on, for ever. None: some was missed, look at the store itself."""
+
+
+class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Who ordered what, and when (Unix seconds). `what` are tags in words, the first of `of`; `sequence` its place in the
+    log; `entries` is how many it hit, as far as they have been freed by now.
+    """
+
+    id: str
+    at: float
+    who: str
+    what: tuple[str, ...]
+    of: int
+    effect: str
+    sequence: int = 0
+    entries: int = 0
+
+
+class Audit(Protocol):
+    """Durable, and shared by all nodes."""
+
+    async def write(self, line: AuditLine) -> None: ...
+
+    async def hit(self, counts: Mapping[str, int]) -> None:
+        """Add to `entries`, by id."""
+
+    async def lines(self, limit: int = 100) -> Sequence[AuditLine]:
+        """The newest first."""
+
+    async def line(self, name: str) -> AuditLine | None:
+        """The one with this id."""
 
 
 class Registry(Protocol):

@@ -23,6 +23,9 @@ class Kind(StrEnum):
     ROUTE = "route"
     MODEL = "model"
     SCOPE = "scope"
+    USER = "user"
+    MEANING = "meaning"
+    WITHIN = "within"
     ALL = "all"
 
 
@@ -37,6 +40,13 @@ class Tag(msgspec.Struct, frozen=True, array_like=True, order=True):
 
 
 EVERYTHING = Tag(Kind.ALL, "")
+
+
+def within(scope: str, tag: Tag) -> Tag:
+    """What carries `tag` in one scope only. No entry carries such a tag: the ledger derives it from two that are there."""
+    if tag == EVERYTHING:
+        return Tag(Kind.SCOPE, scope)
+    return Tag(Kind.WITHIN, f"{scope}\0{tag.kind}\0{tag.value}")
 
 
 def keys(values: Iterable[str]) -> tuple[Tag, ...]:
