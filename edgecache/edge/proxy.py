@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 from aiohttp import web
 
 from edgecache.account.callers import By, Caller, Callers
 from edgecache.account.tokens import Tokens
-from edgecache.core.canonical import IDENTITY_HEADERS, identify
+from edgecache.core.canonical import IDENTITY_HEADERS
 from edgecache.core.entry import Entry
-from edgecache.core.policy import Mode, Route, Tier
+from edgecache.core.policy import Route, Tier
 from edgecache.core.ports import Call, Upstream
 from edgecache.core.tags import keys
 from edgecache.edge import prepared, respond
@@ -29,10 +30,10 @@ from edgecache.edge.requests import (
 )
 from edgecache.edge.server import error_response
 from edgecache.errors import BadRequest, RequestError, Unauthenticated, UnsupportedMedia
+from edgecache.flow.asking import settle
 from edgecache.flow.story import Flow
 from edgecache.flow.tiers import Ask, Asked
 from edgecache.policy_book import PolicyBook
-from edgecache.purge.orders import intrinsic
 from edgecache.wire import surrogate
 from edgecache.wire.openai_request import ChatRequest, read_chat
 
@@ -193,20 +194,13 @@ class Proxy:
     def _settled(
         self, request: web.BaseRequest, path: str, query: str, chat: ChatRequest, caller: Caller, route: Route
     ) -> Asked:
-        if chat.question.uncacheable is not None or route.mode is Mode.OFF:
-            return Asked(request=chat, identity=None, scope=caller.scope, route=route, tags=())
-        identity = identify(
-            chat.question,
-            caller.scope,
-            _counted(request),
-            query,
-            path=path,
-            rules=route.upstreams,
-            secret=self._secret,
+        asked = settle(
+            chat, caller.scope, route, path=path, query=query, headers=_counted(request), secret=self._secret
         )
-        own = intrinsic(scope=caller.scope, route=route.name, model=chat.model, path=path)
-        tags = (*own, *keys((*route.tags, *self._claimed(request, route))))
-        return Asked(request=chat, identity=identity, scope=caller.scope, route=route, tags=tags)
+        claimed = self._claimed(request, route) if asked.identity is not None else ()
+        if not claimed:
+            return asked
+        return msgspec.structs.replace(asked, tags=tuple(dict.fromkeys((*asked.tags, *keys(claimed)))))
 
     def _claimed(self, request: web.BaseRequest, route: Route) -> tuple[str, ...]:
         """The keys an application says its prompt was made from."""

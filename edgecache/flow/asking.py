@@ -1,0 +1,31 @@
+"""What a request asks: the same for the request that comes as for the answer that is pushed before it."""
+
+from collections.abc import Mapping
+
+from edgecache.core.canonical import identify
+from edgecache.core.entry import Scope
+from edgecache.core.policy import Mode, Route
+from edgecache.core.tags import keys
+from edgecache.flow.tiers import Asked
+from edgecache.purge.orders import intrinsic
+from edgecache.wire.openai_request import ChatRequest
+
+
+def settle(
+    chat: ChatRequest,
+    scope: Scope,
+    route: Route,
+    *,
+    path: str,
+    query: str,
+    headers: Mapping[str, str],
+    secret: bytes,
+) -> Asked:
+    """`headers` by lower-case name, `path` and `query` as they came. Without an identity where nothing of it may be
+    cached; its tags are then of no use.
+    """
+    if chat.question.uncacheable is not None or route.mode is Mode.OFF:
+        return Asked(request=chat, identity=None, scope=scope, route=route, tags=())
+    identity = identify(chat.question, scope, headers, query, path=path, rules=route.upstreams, secret=secret)
+    own = intrinsic(scope=scope, route=route.name, model=chat.model, path=path)
+    return Asked(request=chat, identity=identity, scope=scope, route=route, tags=(*own, *keys(route.tags)))
