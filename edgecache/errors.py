@@ -21,7 +21,8 @@ EdgecacheError
     │   └── UpstreamBroken          502  (cut before its end)
     ├── Overloaded                  503  (with Retry-After)
     ├── ModelUnavailable            503
-    └── UpstreamTimeout             504
+    ├── UpstreamTimeout             504
+    └── NotCached                   504  (only what is cached was asked for)
 """
 
 
@@ -150,3 +151,10 @@ class UpstreamTimeout(RequestError):
     status = 504
     code = "upstream_timeout"
     kind = "server_error"
+
+
+class NotCached(RequestError):
+    """`only-if-cached` (RFC 9111 section 5.2.1.7)."""
+
+    status = 504
+    code = "not_cached"

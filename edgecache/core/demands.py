@@ -4,8 +4,8 @@ import msgspec
 
 
 class Demands(msgspec.Struct, frozen=True, kw_only=True):
-    """Ages in seconds; `max_stale` is infinite where no number was given. `no_transform` asks for the answer to this very
-    request: no answer to the same question in other words.
+    """Ages in seconds; `max_stale` is infinite where no number was given. `no_transform` asks for the answer to this
+    very request: no answer to the same question in other words.
     """
 
     no_cache: bool = False

@@ -61,8 +61,8 @@ def _seconds(value: str | None, default: float) -> float:
 class Use(StrEnum):
     """What may be done with a stored answer.
 
-    FRESH: serve it. STALE: the request takes it although it is stale. REVALIDATE: serve it, and ask for it anew. IF_ERROR:
-    only when asking fails. NONE.
+    FRESH: serve it. STALE: the request takes it although it is stale. REVALIDATE: serve it, and ask for it anew.
+    IF_ERROR: only when asking fails. NONE.
     """
 
     FRESH = "fresh"

@@ -97,8 +97,8 @@ class Store(Room, Protocol):
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """What following the log brought: records, or none, which says that there are none. `sent` is when the read was sent
-    whose reply this is, by `time.monotonic`: what was in the log at that moment is known here.
+    """What following the log brought: records, or none, which says that there are none. `sent` is when the read was
+    sent whose reply this is, by `time.monotonic`: what was in the log at that moment is known here.
     """
 
     sent: float
@@ -167,8 +167,8 @@ class News(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Feed(Room, Protocol):
-    """What nodes that share a store tell each other of entries. No promise hangs on it: what is missed is found a little
-    later, or freed.
+    """What nodes that share a store tell each other of entries. No promise hangs on it: what is missed is found a
+    little later, or freed.
     """
 
     def tell(self, news: Sequence[News]) -> None:
@@ -179,8 +179,8 @@ class Feed(Room, Protocol):
 
 
 class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
-    """Who ordered what, and when (Unix seconds). `what` are tags in words, the first of `of`; `sequence` its place in the
-    log; `entries` is how many it hit, as far as they have been freed by now.
+    """Who ordered what, and when (Unix seconds). `what` are tags in words, the first of `of`; `sequence` its place in
+    the log; `entries` is how many it hit, as far as they have been freed by now.
     """
 
     id: str

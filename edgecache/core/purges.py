@@ -19,9 +19,9 @@ class Effect(StrEnum):
 class PurgeRecord(msgspec.Struct, frozen=True, array_like=True):
     """One order in the log: entries that carry any of `tags`, or that `meaning` covers, and were begun before it.
 
-    `id` is what the owner was told; `at` is Unix time in seconds: a soft purge makes stale from then on, nothing else is
-    decided by it. A claim names the entry by scope and key, so that what other nodes hold of it without these tags goes
-    before any later purge of them is in force.
+    `id` is what the owner was told; `at` is Unix time in seconds: a soft purge makes stale from then on, nothing else
+    is decided by it. A claim names the entry by scope and key, so that what other nodes hold of it without these tags
+    goes before any later purge of them is in force.
     """
 
     id: str

@@ -43,7 +43,7 @@ EVERYTHING = Tag(Kind.ALL, "")
 
 
 def within(scope: str, tag: Tag) -> Tag:
-    """What carries `tag` in one scope only. No entry carries such a tag: the ledger derives it from two that are there."""
+    """What carries `tag` in one scope only. No entry carries such a tag: the ledger makes it of two that are there."""
     if tag == EVERYTHING:
         return Tag(Kind.SCOPE, scope)
     return Tag(Kind.WITHIN, f"{scope}\0{tag.kind}\0{tag.value}")

@@ -7,7 +7,8 @@ from edgecache.core.entry import Source
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True):
     """`id` names the entry an answer came from or would be stored under. For a hit `age` and `ttl` are
-    whole seconds; else `fwd` says why it was forwarded (RFC 9211 section 2.2) and `fwd_status` with what result.
+    whole seconds, `ttl` below 0 for a stale one, which `served_stale` says of one that was served because asking anew
+    failed; else `fwd` says why it was forwarded (RFC 9211 section 2.2) and `fwd_status` with what result.
     `stored` is None where it could not be known yet. `detail` is for people.
     """
 
@@ -23,12 +24,13 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     stored: bool | None = None
     collapsed: bool = False
     detail: str = ""
+    served_stale: bool = False
 
     @property
     def name(self) -> str:
-        """For metrics: exact, semantic, collapsed, local, miss, bypass or error."""
-        if self.hit:
-            return "semantic" if self.detail else "exact"
+        """For metrics: exact, semantic, stale, collapsed, local, miss, bypass or error."""
+        if self.hit or self.served_stale:
+            return "semantic" if self.detail.startswith("semantic") else "stale" if self.ttl < 0 else "exact"
         if self.fwd == "bypass":
             return "bypass"
         if self.fwd_status >= 400:

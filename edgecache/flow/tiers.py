@@ -6,7 +6,8 @@ from contextlib import aclosing
 import msgspec
 
 from edgecache.core.canonical import Identity
-from edgecache.core.entry import Framing, Scope, Source
+from edgecache.core.demands import NOTHING, Demands
+from edgecache.core.entry import Framing, Horizon, Scope, Source
 from edgecache.core.freshness import Lifetime
 from edgecache.core.generation import Finished, Piece
 from edgecache.core.policy import Route, Tier
@@ -49,7 +50,9 @@ _UNABLE: Mapping[Tier, tuple[type[RequestError], ...]] = {
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks, the same each time the same bytes come from the same caller. `tags` are those that any
-    answer to it carries; `identity` is None where nothing of it may be cached.
+    answer to it carries; `identity` is None where nothing of it may be cached. `filler` are tags of what is filled for
+    this request only: whom it was made for. `sources` are keys of the stored documents and answers that the prompt
+    says it was made from.
     """
 
     request: ChatRequest
@@ -57,12 +60,18 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope
     route: Route
     tags: tuple[Tag, ...]
+    filler: tuple[Tag, ...] = ()
+    demands: Demands = NOTHING
+    sources: tuple[bytes, ...] = ()
 
 
 class Ask(Asked, frozen=True, kw_only=True):
-    """One request on its way through the tiers, with what an upstream would be sent."""
+    """One request on its way through the tiers, with what an upstream would be sent. `since` is the horizon of its
+    sources, where it has any: when they were found alive.
+    """
 
     call: Call
+    since: Horizon | None = None
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,7 +173,7 @@ class Tiers:
             framing=Framing.SSE if stream else Framing.JSON,
             source=Source.LOCAL,
             model=generator.name,
-            lifetime=Lifetime(float(ask.route.ttl)),
+            lifetime=of_route(ask.route),
         )
         return TierReply(head, pieces, events.aclose)
 
@@ -225,7 +234,12 @@ def _lifetime(named: Mapping[str, str], route: Route) -> Lifetime:
     for name in named.get("vary", "").split(","):
         if name.strip().lower() not in _VARIES_HARMLESSLY:
             return Lifetime(0, f"vary: {name.strip()[:80]}")
-    return lifetime(named, default=float(route.ttl), provider_cache_control=route.provider_cache_control)
+    return lifetime(named, default=of_route(route), provider_cache_control=route.provider_cache_control)
+
+
+def of_route(route: Route) -> Lifetime:
+    """For answers that say nothing of their own."""
+    return Lifetime(float(route.ttl), None, float(route.stale_while_revalidate), float(route.stale_if_error))
 
 
 def joined(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:

@@ -1,10 +1,14 @@
 """The headers in which an answer explains itself: Cache-Status (RFC 9211), Age (RFC 9111 section 5.1), and ours."""
 
+import re
+
 from edgecache.core.entry import Source
 from edgecache.core.trace import Trace
 
 ID_HEADER = "X-Edgecache-Id"
 SERVER = "edgecache"
+_TOKEN = re.compile(r"[A-Za-z*][!#$%&'*+.^_`|~0-9A-Za-z:/-]{0,60}")
+"""An sf-token (RFC 9651 section 3.3.4)."""
 
 
 def explain(trace: Trace, node: str) -> dict[str, str]:
@@ -12,7 +16,7 @@ def explain(trace: Trace, node: str) -> dict[str, str]:
     headers = {"X-Cache": _word(trace), "X-Served-By": node}
     if trace.id is not None:
         headers[ID_HEADER] = trace.id
-    if trace.hit:
+    if trace.hit or trace.served_stale:
         headers["Age"] = str(trace.age)
     if trace.source is Source.LOCAL:
         headers["Edge-Source"] = f"slm/{trace.model}"
@@ -22,7 +26,7 @@ def explain(trace: Trace, node: str) -> dict[str, str]:
 
 
 def _word(trace: Trace) -> str:
-    return "HIT" if trace.hit else "BYPASS" if trace.fwd == "bypass" else "MISS"
+    return "HIT" if trace.hit else "STALE" if trace.served_stale else "BYPASS" if trace.fwd == "bypass" else "MISS"
 
 
 def cache_status(trace: Trace) -> str:
@@ -35,11 +39,11 @@ def cache_status(trace: Trace) -> str:
     if trace.collapsed:
         parts.append("collapsed")
     if trace.detail:
-        parts.append(f'detail="{_string(trace.detail)}"')
+        parts.append(f"detail={trace.detail if _TOKEN.fullmatch(trace.detail) else _quoted(trace.detail)}")
     return "; ".join(parts)
 
 
-def _string(text: str) -> str:
-    """An sf-string's content (RFC 9651 section 3.3.3): printable ASCII, quote and backslash escaped."""
+def _quoted(text: str) -> str:
+    """An sf-string (RFC 9651 section 3.3.3): printable ASCII, quote and backslash escaped."""
     ascii_only = "".join(c if " " <= c <= "~" else "?" for c in text[:200])
-    return ascii_only.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + ascii_only.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -4,14 +4,16 @@
 (RFC 9111). Providers send `no-cache` on every stream, so theirs is not asked otherwise.
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 import http_sf
 
-from edgecache.core.freshness import Lifetime, judge
+from edgecache.core.demands import NOTHING, Demands
+from edgecache.core.freshness import MAX_TTL, Lifetime, judge
 
 
-def lifetime(headers: Mapping[str, str], *, default: float, provider_cache_control: bool) -> Lifetime:
+def lifetime(headers: Mapping[str, str], *, default: Lifetime, provider_cache_control: bool) -> Lifetime:
     """`headers` are looked up by lower-case name."""
     readers: dict[str, Callable[[str], dict[str, str]]] = {
         "cdn-cache-control": _dictionary,
@@ -22,7 +24,33 @@ def lifetime(headers: Mapping[str, str], *, default: float, provider_cache_contr
     for name, read in readers.items():
         if directives := read(headers.get(name, "")):
             return judge(name, headers[name], directives, default)
-    return Lifetime(default)
+    return default
+
+
+def demands(headers: Mapping[str, str]) -> Demands:
+    """What a request's `Cache-Control` asks for (RFC 9111 section 5.2.1), without one its `Pragma` (section 5.4).
+    `headers` are looked up by lower-case name.
+    """
+    if "cache-control" not in headers:
+        no_cache = "no-cache" in parse_directives(headers.get("pragma", ""))
+        return Demands(no_cache=True) if no_cache else NOTHING
+    found = parse_directives(headers["cache-control"])
+    return Demands(
+        no_cache="no-cache" in found,
+        no_store="no-store" in found,
+        no_transform="no-transform" in found,
+        only_if_cached="only-if-cached" in found,
+        max_age=_delta(found["max-age"], 0.0) if "max-age" in found else None,
+        max_stale=_delta(found["max-stale"] or "inf", 0.0) if "max-stale" in found else None,
+        min_fresh=_delta(found.get("min-fresh", "0"), 0.0),
+    )
+
+
+def _delta(value: str, otherwise: float) -> float:
+    """RFC 9111 section 1.2.2; what is no number of seconds is read in the stricter way."""
+    if value == "inf":
+        return math.inf
+    return float(min(int(value), MAX_TTL)) if value.isascii() and value.isdigit() and len(value) < 20 else otherwise
 
 
 def parse_directives(value: str) -> dict[str, str]:
@@ -47,7 +75,10 @@ def _dictionary(value: str) -> dict[str, str]:
 def _surrogate_control(value: str) -> dict[str, str]:
     """Edge Architecture (W3C note) section 2.3: `max-age=fresh+stale`; what names a surrogate is for that one."""
     ours = [part for part in _split(value, ",") if len(_split(part, ";")) == 1]
-    return {name: argument.partition("+")[0] for name, argument in parse_directives(",".join(ours)).items()}
+    found = parse_directives(",".join(ours))
+    fresh, plus, stale = found.get("max-age", "").partition("+")
+    extended = {"max-age": fresh, "stale-while-revalidate": stale} if plus else {}
+    return {**found, **extended}
 
 
 def _split(value: str, separator: str) -> list[str]:

@@ -9,7 +9,7 @@ DEFAULT = 100.0
 
 
 def of(headers: dict[str, str], *, obey: bool = False) -> Lifetime:
-    return lifetime(headers, default=DEFAULT, provider_cache_control=obey)
+    return lifetime(headers, default=Lifetime(DEFAULT), provider_cache_control=obey)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def of(headers: dict[str, str], *, obey: bool = False) -> Lifetime:
 )
 def test_the_most_targeted_field_decides(headers: dict[str, str], ttl: float) -> None:
     """RFC 9213 section 2.2: the first field of the target list that is there, and no other."""
-    assert of(headers) == Lifetime(ttl)
+    assert of(headers).ttl == ttl
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,8 @@ def test_the_most_targeted_field_decides(headers: dict[str, str], ttl: float) ->
 )
 def test_a_targeted_field_that_is_empty_or_malformed_is_as_if_it_were_not_there(malformed: str) -> None:
     """RFC 9213 section 2.1."""
-    assert of({"cdn-cache-control": malformed}) == Lifetime(DEFAULT)
-    assert of({"cdn-cache-control": malformed, "surrogate-control": "max-age=5"}) == Lifetime(5)
+    assert of({"cdn-cache-control": malformed}).ttl == DEFAULT
+    assert of({"cdn-cache-control": malformed, "surrogate-control": "max-age=5"}).ttl == 5
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_targeted_field_that_is_empty_or_malformed_is_as_if_it_were_not_there(
 )
 def test_a_targeted_field_is_a_dictionary(value: str, ttl: float) -> None:
     """RFC 9651 section 3.2: the last of a repeated key counts, parameters are apart, strings hold anything."""
-    assert of({"cdn-cache-control": value}) == Lifetime(ttl)
+    assert of({"cdn-cache-control": value}).ttl == ttl
 
 
 @pytest.mark.parametrize("directive", ["no-store", "private", "no-cache", "no-store=?1", "max-age=60, no-store"])
@@ -66,7 +66,7 @@ def test_what_forbids_storing_names_who_did(field: str, directive: str) -> None:
 
 @pytest.mark.parametrize("value", ["no-cache", "no-store", "max-age=0", "private", "max-age=1"])
 def test_a_providers_cache_control_is_asked_only_where_the_route_says_so(value: str) -> None:
-    assert of({"cache-control": value}) == Lifetime(DEFAULT)
+    assert of({"cache-control": value}).ttl == DEFAULT
     assert of({"cache-control": value}, obey=True).ttl <= 1
 
 
@@ -94,7 +94,7 @@ def test_no_or_an_invalid_freshness_is_stale(value: str) -> None:
 )
 def test_cache_control_of_a_provider(value: str, ttl: float) -> None:
     """RFC 9111 section 5.2: names in any case, arguments as token or quoted, empty members of the list ignored."""
-    assert of({"cache-control": value}, obey=True) == Lifetime(ttl)
+    assert of({"cache-control": value}, obey=True).ttl == ttl
 
 
 @pytest.mark.parametrize("value", ['private="x-a, x-b", max-age=60', 'max-age=60, no-cache="set-cookie, x"'])
@@ -115,7 +115,7 @@ def test_a_qualified_directive_counts_as_an_unqualified_one(value: str) -> None:
 )
 def test_surrogate_control(value: str, ttl: float) -> None:
     """Edge Architecture (W3C note) section 2.3: `max-age=fresh+stale`; what names a surrogate is not for us."""
-    assert of({"surrogate-control": value}) == Lifetime(ttl)
+    assert of({"surrogate-control": value}).ttl == ttl
 
 
 def test_reading_directives() -> None:
