@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from edgecache.account.tokens import PREFIX, Grant, Tokens
+from edgecache.account.grants import Grant
+from edgecache.account.scopes import CREDENTIAL, of_tenant
+from edgecache.account.tokens import PREFIX, Tokens
 from edgecache.core.entry import Scope
 from edgecache.errors import Forbidden, Unauthenticated
 
@@ -46,9 +48,9 @@ class Callers:
             return self._nobody(host)
         if PREFIX in credential:  # however it is dressed up: a token of ours must not pass for a provider's key
             token = self._tokens.holder(credential, Grant.TRAFFIC)
-            return Caller(Scope(f"token:{token.scope}"), By.TOKEN)
+            return Caller(of_tenant(token.scope), By.TOKEN)
         digest = hashlib.blake2b(credential.encode(errors="surrogatepass"), digest_size=12, key=self._secret[:64])
-        return Caller(Scope(f"key:{digest.hexdigest()}"), By.CREDENTIAL)
+        return Caller(Scope(CREDENTIAL + digest.hexdigest()), By.CREDENTIAL)
 
     def _nobody(self, host: str) -> Caller:
         if self._anonymous is None:

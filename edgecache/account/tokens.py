@@ -4,10 +4,10 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
-from enum import StrEnum
 
 import msgspec
 
+from edgecache.account.grants import Grant, Token, problems, refused
 from edgecache.core.ports import Registry
 from edgecache.errors import BadRequest, Forbidden, NotFound, Unauthenticated
 
@@ -15,32 +15,6 @@ PREFIX = "edgecache-"
 _KIND = "token"
 
 _log = logging.getLogger("edgecache.tokens")
-
-
-class Grant(StrEnum):
-    """What a token may do. `admin` may do everything."""
-
-    TRAFFIC = "traffic"
-    PURGE = "purge"
-    ADMIN = "admin"
-
-
-_DOING = {Grant.TRAFFIC: "traffic", Grant.PURGE: "purging", Grant.ADMIN: "administration"}
-
-
-class Token(msgspec.Struct, frozen=True):
-    """A token's facts; `digest` is SHA-256 of the secret in hexadecimal (256 random bits need no salt). `created` is
-    Unix time in seconds.
-    """
-
-    name: str
-    scope: str
-    grants: tuple[Grant, ...]
-    digest: str
-    created: float
-
-    def may(self, grant: Grant) -> bool:
-        return grant in self.grants or Grant.ADMIN in self.grants
 
 
 class Tokens:
@@ -80,8 +54,8 @@ class Tokens:
         """Constant time in the secret: what is compared is its digest."""
         return self._by_digest.get(_digest(secret))
 
-    def holder(self, secret: str, grant: Grant) -> Token:
-        """The token with this secret, which may do what `grant` says.
+    def holder(self, secret: str, *grants: Grant) -> Token:
+        """The token with this secret, which may do what any of `grants` says.
 
         Raises:
             Unauthenticated: it is not known, or was revoked.
@@ -90,22 +64,27 @@ class Tokens:
         token = self.find(secret)
         if token is None:
             raise Unauthenticated("This edgecache token is not known, or was revoked.")
-        if not token.may(grant):
-            raise Forbidden(f"The token {token.name!r} is not for {_DOING[grant]}.")
+        if not any(map(token.may, grants)):
+            raise Forbidden(refused(token, grants[0]))
         return token
 
     def all(self) -> list[Token]:
         return sorted(self._by_digest.values(), key=lambda token: token.name)
 
-    async def create(self, name: str, scope: str, grants: tuple[Grant, ...]) -> str:
-        """The new token's secret, told once."""
-        for what, text in (("name", name), ("scope", scope)):
-            if not text or not text.isprintable() or len(text) > 100:
-                raise BadRequest(f"A token's {what} has 1 to 100 printable characters.")
-        if not grants:
-            raise BadRequest(f"A token grants at least one of {', '.join(Grant)}.")
+    async def create(
+        self,
+        name: str,
+        scope: str,
+        grants: tuple[Grant, ...],
+        *,
+        tags: tuple[str, ...] = (),
+        tenants: tuple[str, ...] = (),
+    ) -> str:
+        """The new token's secret, told once. Raises BadRequest for what no token can be."""
         secret = PREFIX + self._random(32)
-        token = Token(name, scope, grants, _digest(secret), self._clock())
+        token = Token(name, scope, grants, _digest(secret), self._clock(), tags=tags, tenants=tenants)
+        if found := problems(token):
+            raise BadRequest(" ".join(found))
         async with self._changing:
             await self._add(token)
         return secret

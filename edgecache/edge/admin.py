@@ -8,7 +8,8 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp import web
 
-from edgecache.account.tokens import Grant, Tokens
+from edgecache.account.grants import Grant
+from edgecache.account.tokens import Tokens
 from edgecache.core.entry import Entry
 from edgecache.core.ledger import Ledger
 from edgecache.core.ports import Store

@@ -10,7 +10,8 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp import web
 
-from edgecache.account.tokens import Grant, Tokens
+from edgecache.account.grants import Grant
+from edgecache.account.tokens import Tokens
 from edgecache.core.purges import PurgeRecord
 from edgecache.core.tags import Tag
 from edgecache.edge.requests import body, credential, target

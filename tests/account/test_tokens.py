@@ -7,8 +7,10 @@ from collections.abc import Mapping
 
 import pytest
 
+from edgecache.account import scopes
 from edgecache.account.callers import By, Callers
-from edgecache.account.tokens import PREFIX, Grant, Tokens
+from edgecache.account.grants import Grant
+from edgecache.account.tokens import PREFIX, Tokens
 from edgecache.core.entry import Scope
 from edgecache.errors import BadRequest, Forbidden, NotFound, Unauthenticated
 
@@ -76,8 +78,11 @@ async def test_a_token_is_kept_hashed_and_found_again(tokens: Tokens, registry: 
     ("grants", "may"),
     [
         ((Grant.TRAFFIC,), {Grant.TRAFFIC}),
-        ((Grant.PURGE,), {Grant.PURGE}),
-        ((Grant.TRAFFIC, Grant.PURGE), {Grant.TRAFFIC, Grant.PURGE}),
+        ((Grant.PURGE,), {Grant.PURGE, Grant.PURGE_SELECT, Grant.PURGE_ALL}),
+        ((Grant.PURGE_SELECT,), {Grant.PURGE_SELECT}),
+        ((Grant.PURGE_ALL,), {Grant.PURGE_ALL}),
+        ((Grant.PUSH,), {Grant.PUSH}),
+        ((Grant.TRAFFIC, Grant.PURGE_ALL), {Grant.TRAFFIC, Grant.PURGE_ALL}),
         ((Grant.ADMIN,), set(Grant)),
     ],
 )
@@ -189,6 +194,61 @@ async def test_what_no_token_can_be(tokens: Tokens, name: str, scope: str, grant
         await tokens.create(name, scope, grants)
 
 
+async def test_limits_are_kept_and_seen_by_other_nodes(tokens: Tokens, registry: Registry) -> None:
+    secret = await tokens.create("app", "team", (Grant.PURGE,), tags=("docs-*", "[ab]?"), tenants=("acme",))
+    other = make(registry)
+    await other.open()
+    found = other.find(secret)
+    assert found is not None
+    assert (found.tags, found.tenants) == (("docs-*", "[ab]?"), ("acme",))
+    keys = ("docs-", "docs-a/b", "a1", "DOCS-1", "xdocs-", "c1", "a", "")
+    assert [key for key in keys if found.may_touch(key)] == ["docs-", "docs-a/b", "a1"]
+
+
+async def test_without_limits_every_key_may_be_touched(tokens: Tokens) -> None:
+    found = tokens.find(await tokens.create("app", "team", (Grant.PURGE,)))
+    assert found is not None
+    assert found.may_touch("anything")
+
+
+async def test_tokens_stored_before_there_were_limits_are_read(tokens: Tokens, registry: Registry) -> None:
+    digest = hashlib.sha256(b"edgecache-old").hexdigest()
+    registry.facts["old"] = (
+        b'{"name":"old","scope":"s","grants":["purge"],"digest":"%s","created":1.5}' % digest.encode()
+    )
+    await tokens.refresh()
+    found = tokens.find("edgecache-old")
+    assert found is not None
+    assert (found.tags, found.tenants, found.may(Grant.PURGE_ALL)) == ((), (), True)
+
+
+@pytest.mark.parametrize(
+    ("grants", "limits", "why"),
+    [
+        ((Grant.TRAFFIC,), {"tags": ("a",)}, "limit purging and pushing"),
+        ((Grant.TRAFFIC,), {"tenants": ("a",)}, "limit purging and pushing"),
+        ((Grant.ADMIN, Grant.PURGE), {"tenants": ("a",)}, "no limits"),
+        ((Grant.PURGE_ALL,), {"tags": ("a",)}, "cannot purge everything"),
+        ((Grant.PURGE,), {"tags": ("",)}, "1 to 100"),
+        ((Grant.PURGE,), {"tenants": ("a\0b",)}, "1 to 100"),
+        ((Grant.PURGE,), {"tags": ("a",) * 65}, "at most 64"),
+    ],
+)
+async def test_limits_that_cannot_be(
+    tokens: Tokens, registry: Registry, grants: tuple[Grant, ...], limits: dict[str, tuple[str, ...]], why: str
+) -> None:
+    with pytest.raises(BadRequest, match=why):
+        await tokens.create("app", "team", grants, **limits)
+    assert registry.facts == {}
+
+
+async def test_a_holder_may_do_any_of_what_is_asked(tokens: Tokens) -> None:
+    secret = await tokens.create("app", "team", (Grant.PURGE_ALL,))
+    assert tokens.holder(secret, Grant.PURGE_SELECT, Grant.PURGE_ALL).name == "app"
+    with pytest.raises(Forbidden, match="not for purging what it names"):
+        tokens.holder(secret, Grant.PURGE_SELECT)
+
+
 async def callers(tokens: Tokens, anonymous: str | None = "local", secret: bytes = b"secret") -> Callers:
     return Callers(tokens, secret=secret, anonymous=None if anonymous is None else Scope(anonymous))
 
@@ -220,3 +280,12 @@ async def test_who_is_refused(tokens: Tokens) -> None:
     purger = await tokens.create("purger", "ops", (Grant.PURGE,))
     with pytest.raises(Forbidden, match="not for traffic"):
         known.identify(purger)
+
+
+async def test_scopes_are_called_as_their_tokens_are(tokens: Tokens) -> None:
+    known = await callers(tokens)
+    team = known.identify(await tokens.create("a", "team", (Grant.TRAFFIC,))).scope
+    assert scopes.named("team", "local") == scopes.of_tenant("team") == team
+    for scope in (team, known.identify("sk-1").scope, known.identify(None).scope):
+        assert scopes.named(scope, "local") == scope
+    assert scopes.named("local", "") == scopes.of_tenant("local")
