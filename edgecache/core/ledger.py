@@ -120,6 +120,11 @@ class Ledger:
         """Sequence of the last hard purge that may have named this tag; 0 when there was none."""
         return self._hard.last(tag)
 
+    @property
+    def last_meant(self) -> int:
+        """Sequence of the newest purge by meaning; 0 when there was none."""
+        return self._meant[-1].sequence if self._meant else 0
+
     def killer(self, tags: Iterable[Tag], horizon: Horizon) -> Tag | None:
         """The first tag purged after `horizon`, or None: then what carries these tags is alive, as far as tags go.
 
