@@ -10,7 +10,6 @@ from aiohttp import web
 
 from edgecache.account.callers import By, Caller, Callers
 from edgecache.account.tokens import Tokens
-from edgecache.core.canonical import IDENTITY_HEADERS
 from edgecache.core.entry import Entry
 from edgecache.core.policy import Route, Tier
 from edgecache.core.ports import Call, Upstream
@@ -30,7 +29,7 @@ from edgecache.edge.requests import (
 )
 from edgecache.edge.server import error_response
 from edgecache.errors import BadRequest, RequestError, Unauthenticated, UnsupportedMedia
-from edgecache.flow.asking import settle
+from edgecache.flow.asking import COUNTED_HEADERS, settle
 from edgecache.flow.story import Flow
 from edgecache.flow.tiers import Ask, Asked
 from edgecache.policy_book import PolicyBook
@@ -40,7 +39,7 @@ from edgecache.wire.openai_request import ChatRequest, read_chat
 MODELS_PATH = "/v1/models"
 
 COUNTED = frozenset(
-    name.encode() for name in (*CREDENTIAL_HEADERS, *IDENTITY_HEADERS, TAGS, "content-encoding", "host")
+    name.encode() for name in (*CREDENTIAL_HEADERS, *COUNTED_HEADERS, TAGS, "content-encoding", "host")
 )
 """Headers that, with target and body, settle everything about a request that can be remembered."""
 REMEMBERED = 32 << 20
@@ -147,15 +146,15 @@ class Proxy:
             if entry is None:
                 return None
             self._remember(reading, entry, now)
-        body = self._flow.presented(entry, reading.asked)
+        body = self._flow.presenter.presented(entry, reading.asked)
         reading.tally.add(time.perf_counter() - started)
         if reading.head is not None and len(body) <= prepared.LARGEST and prepared.takes_prepared(request):
             return prepared.Prepared(reading.head + body)
-        return respond.whole(self._flow.serve(entry, reading.asked), self._node)
+        return respond.whole(self._flow.presenter.serve(entry, reading.asked), self._node)
 
     def _remember(self, reading: Reading, entry: Entry, now: float) -> None:
         reading.tags, reading.seen, reading.second = entry.tags, self._flow.horizon(), int(now)
-        answer = self._flow.serve(entry, reading.asked)
+        answer = self._flow.presenter.serve(entry, reading.asked)
         headers = respond.headers_of(answer, self._node)
         headers.popall("Content-Length", None)
         reading.head = prepared.head(headers, len(answer.body), now)
@@ -241,6 +240,9 @@ class Proxy:
             scope=asked.scope,
             route=asked.route,
             tags=asked.tags,
+            filler=asked.filler,
+            demands=asked.demands,
+            sources=asked.sources,
             call=call,
         )
 
@@ -252,5 +254,5 @@ class Proxy:
 
 
 def _counted(request: web.BaseRequest) -> dict[str, str]:
-    """Headers that are identity, all values of each."""
-    return {n: ", ".join(request.headers.getall(n)) for n in IDENTITY_HEADERS if n in request.headers}
+    """Headers that say what is asked, all values of each."""
+    return {n: ", ".join(request.headers.getall(n)) for n in COUNTED_HEADERS if n in request.headers}

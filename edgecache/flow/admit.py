@@ -2,19 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from weakref import WeakValueDictionary
 
 import msgspec
 
 from edgecache.cache.exact import ExactCache
 from edgecache.core.entry import MAX_TAGS, Entry, Framing, Horizon, Scope
-from edgecache.core.ledger import Ledger
+from edgecache.core.ledger import UNCOMPARED, Ledger
 from edgecache.core.ports import Embedder, Index, Store
 from edgecache.core.tags import Tag
-from edgecache.errors import StoreUnavailable
+from edgecache.errors import EmbeddingUnavailable, StoreUnavailable
 from edgecache.flow.tiers import Ask, Head
-from edgecache.purge.reaper import Reaper
 from edgecache.wire.openai_reply import Summary, summarise
 from edgecache.wire.openai_request import DIALECT
 
@@ -38,6 +37,13 @@ def shared_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str
     return tuple((name, value) for name, value in headers if name.lower() in (*_KEPT, *_SHARED))
 
 
+PASSING = ("purged", "store unavailable")
+"""Why something was not stored that says nothing of the answer: the next one may well be."""
+CLAIM_TRIES = 5
+
+Claims = Callable[[Entry, tuple[Tag, ...]], Awaitable[None]]
+"""Tells every node, in the order of the log, that an entry carries more tags from now on. Raises StoreUnavailable."""
+
 AT_ONCE = 64 << 10
 """Bytes of an answer that are read on the event loop."""
 
@@ -48,7 +54,8 @@ async def _read(framing: Framing, body: bytes) -> Summary:
 
 class Admission:
     """Stores what a fill brought, unless a purge overtook it, and the tags that requests add to it later. One write of
-    an entry at a time, so that the store ends with the last one whatever it does at once.
+    an entry at a time, so that the store ends with the last one whatever it does at once. `claims` orders claims,
+    `stored` tells other nodes of an entry.
     """
 
     def __init__(
@@ -58,8 +65,9 @@ class Admission:
         store: Store,
         index: Index,
         embedder: Embedder | None,
-        reaper: Reaper,
         *,
+        claims: Claims,
+        stored: Callable[[Entry], None],
         clock: Callable[[], float],
     ) -> None:
         self._ledger = ledger
@@ -67,7 +75,8 @@ class Admission:
         self._store = store
         self._index = index
         self._embedder = embedder
-        self._reaper = reaper
+        self._claims = claims
+        self._stored = stored
         self._clock = clock
         self._writing: WeakValueDictionary[tuple[Scope, bytes], asyncio.Lock] = WeakValueDictionary()
 
@@ -83,52 +92,78 @@ class Admission:
         if summary.why_not_stored is not None:
             return summary.why_not_stored
         entry = self._entry(ask, head, head.framing, body, tags, horizon, None if summary.tool_calls else vector)
-        return await self._keep(entry)
+        return await self.keep(entry)
 
     async def claim(self, entry: Entry, tags: tuple[Tag, ...]) -> Entry | None:
-        """The entry with these tags too, written: as it is now, whoever else adds some at the same time. None where
-        that could not be made durable, it is another one now, or it would have too many tags.
+        """The entry with these tags too, written: as it is now, whoever else on any node adds some at the same time.
+        None where that could not be made durable, it is another one now, or it would have too many tags.
         """
         async with self._lock(entry):
-            current = await self._current(entry)
-            if current is None or current.stored_at != entry.stored_at:
-                return None
-            united = tuple(dict.fromkeys((*current.tags, *tags)))
-            if len(united) == len(current.tags):
-                return current
-            if len(united) > MAX_TAGS:
-                return None
-            claimed = msgspec.structs.replace(current, tags=united)
-            self._exact.put(claimed)
-            return claimed if await self._write(claimed) else None
+            try:
+                for _ in range(CLAIM_TRIES):
+                    current = await self._store.get(entry.scope, entry.key)
+                    if current is None or current.version != entry.version:
+                        return None
+                    claimed = await self._claimed(current, tags)
+                    if claimed is not None:
+                        return claimed
+            except StoreUnavailable as error:
+                _log.warning("tags could not be added to an entry: %s", error)
+        return None
 
-    async def _current(self, entry: Entry) -> Entry | None:
-        """As memory holds it after the last await, else the store: `entry` itself may be older than others' tags."""
-        held = self._exact.get(entry.scope, entry.key)
-        if held is not None:
-            return held
-        try:
-            stored = await self._store.get(entry.scope, entry.key)
-        except StoreUnavailable as error:
-            _log.warning("an entry could not be read again: %s", error)
+    async def _claimed(self, current: Entry, tags: tuple[Tag, ...]) -> Entry | None:
+        """None where another node was quicker, or there would be too many tags. Served only after every node will hear
+        of the tags before it hears of a later purge of them.
+        """
+        united = tuple(dict.fromkeys((*current.tags, *tags)))
+        if len(united) > MAX_TAGS:
             return None
-        return self._exact.get(entry.scope, entry.key) or stored
+        claimed = msgspec.structs.replace(current, tags=united)
+        if len(united) > len(current.tags):
+            if not await self._store.replace(current, claimed):
+                return None
+            await self._claims(claimed, tags)
+        self._exact.put(claimed)
+        return claimed
 
-    async def _keep(self, entry: Entry) -> str | None:
-        """The look at the ledger and the write to memory are one step: no purge can come between."""
+    async def keep(self, entry: Entry) -> str | None:
+        """Store it; why not, or None. The look at the ledger and the write to memory are one step: no purge can come
+        between.
+        """
+        compared = await self._compared(entry)
         async with self._lock(entry):
-            if self._ledger.killer(entry.tags, entry.horizon) is not None:
+            if compared is None or self._ledger.killer_of(compared) is not None:
                 return "purged"
+            entry = compared
             self._exact.put(entry)
-            self._reaper.spare(entry.scope, entry.key)
             if not await self._write(entry):
                 return "store unavailable"
         if entry.vector is not None:
             await self._index.add(entry.scope, entry.partition, entry.key, entry.vector)
-            if self._ledger.killer(entry.tags, entry.horizon) is not None:
+            if self._ledger.killer_of(entry) is not None:
                 # purged since, and maybe reaped before the vector came: nobody else would take it out
                 self._index.discard(entry.scope, entry.partition, entry.key)
+        self._stored(entry)
         return None
+
+    async def _compared(self, entry: Entry) -> Entry | None:
+        """The entry held against the purges by meaning that came while it was filled; None where one covers it."""
+        while self._ledger.meaning_of(entry) is UNCOMPARED:
+            through = self._ledger.applied
+            vector = await self._vector(entry.question)
+            since = max(entry.horizon.sequence, entry.compared_to)
+            if vector is None or self._ledger.covered(entry.scope, since, vector) is not None:
+                return None
+            entry = msgspec.structs.replace(entry, compared_to=through)
+        return entry
+
+    async def _vector(self, question: str) -> tuple[bytes, str] | None:
+        try:
+            vector = await self._embedder.embed(question) if self._embedder is not None else None
+        except EmbeddingUnavailable as error:
+            _log.warning("an answer could not be compared with a purge by meaning: %s", error)
+            return None
+        return None if vector is None or self._embedder is None else (vector, self._embedder.identity)
 
     async def _write(self, entry: Entry) -> bool:
         """Durably; what could not be is not served from memory either."""
@@ -165,6 +200,10 @@ class Admission:
             horizon=horizon,
             stored_at=self._clock(),
             ttl=head.lifetime.ttl,
+            stale_while_revalidate=head.lifetime.stale_while_revalidate,
+            stale_if_error=head.lifetime.stale_if_error,
+            grace=head.lifetime.grace,
+            must_revalidate=head.lifetime.strict,
             source=head.source,
             route=ask.route.name,
             model=head.model,

@@ -2,13 +2,19 @@
 
 from collections.abc import Mapping
 
-from edgecache.core.canonical import identify
+from edgecache.core.canonical import IDENTITY_HEADERS, identify
+from edgecache.core.demands import NOTHING
 from edgecache.core.entry import Scope
 from edgecache.core.policy import Mode, Route
 from edgecache.core.tags import keys
+from edgecache.flow.sources import HEADER, parse_sources
 from edgecache.flow.tiers import Asked
-from edgecache.purge.orders import intrinsic
-from edgecache.wire.openai_request import ChatRequest
+from edgecache.purge.orders import intrinsic, user_tag
+from edgecache.wire.freshness import demands
+from edgecache.wire.openai_request import ChatRequest, end_users
+
+COUNTED_HEADERS = (*IDENTITY_HEADERS, "cache-control", "pragma", HEADER.lower())
+"""Request headers that say what is asked, and how."""
 
 
 def settle(
@@ -28,4 +34,13 @@ def settle(
         return Asked(request=chat, identity=None, scope=scope, route=route, tags=())
     identity = identify(chat.question, scope, headers, query, path=path, rules=route.upstreams, secret=secret)
     own = intrinsic(scope=scope, route=route.name, model=chat.model, path=path)
-    return Asked(request=chat, identity=identity, scope=scope, route=route, tags=(*own, *keys(route.tags)))
+    return Asked(
+        request=chat,
+        identity=identity,
+        scope=scope,
+        route=route,
+        tags=(*own, *keys(route.tags)),
+        filler=tuple(user_tag(user, secret) for user in end_users(chat.fields)),
+        demands=demands(headers) if route.request_directives else NOTHING,
+        sources=parse_sources(headers.get(HEADER.lower(), "")),
+    )

@@ -6,14 +6,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import msgspec
 
 from edgecache.cache.flights import Flight, Flights
-from edgecache.core.entry import Framing
+from edgecache.core.entry import Framing, Scope
 from edgecache.core.ledger import Ledger
 from edgecache.core.tags import Kind, Tag, keys
 from edgecache.core.trace import Trace
 from edgecache.errors import UpstreamBroken
-from edgecache.flow.admit import AT_ONCE, Admission, shared_headers
+from edgecache.flow.admit import AT_ONCE, PASSING, Admission, shared_headers
+from edgecache.flow.recently import Recently
 from edgecache.flow.tiers import Ask, Head, TierReply, Tiers
 from edgecache.wire.openai_reply import UNREADABLE, render, summarise, without_usage
+
+UNCACHEABLE_FOR = 5.0
+"""Seconds for which it is remembered that an answer could not be kept."""
+REFRESH_PAUSE = 1.0
+"""Seconds between two attempts to replace a stale answer, so that an upstream that fails is not asked at every hit."""
 
 Vector = Callable[[], Awaitable[bytes | None]]
 """Makes the question's vector; None where an answer may only be found exactly."""
@@ -37,30 +43,35 @@ async def nothing_to_close() -> None:
 class Fills:
     """Shared fills (`share`), and requests that are nobody else's business (`alone`)."""
 
-    def __init__(self, tiers: Tiers, ledger: Ledger, admission: Admission) -> None:
+    def __init__(self, tiers: Tiers, ledger: Ledger, admission: Admission, *, clock: Callable[[], float]) -> None:
         self._tiers = tiers
         self._ledger = ledger
         self.admission = admission
         self.flights: Flights[Head] = Flights()
+        self._uncacheable = Recently(UNCACHEABLE_FOR, clock)
+        self._refreshed = Recently(REFRESH_PAUSE, clock)
 
-    async def alone(self, ask: Ask, why: str) -> Answer:
+    async def alone(self, ask: Ask, why: str, fwd: str = "bypass") -> Answer:
         """Ask the tiers for this caller only; nothing is stored."""
         reply = await self._tiers.ask(ask, to_store=False)
         head = reply.head
-        trace = _miss(ask, head, fwd="bypass", detail=why)
+        trace = _miss(ask, head, fwd=fwd, detail=why)
         return Answer(status=head.status, headers=head.headers, stream=reply.pieces, trace=trace, close=reply.close)
 
-    async def share(self, ask: Ask, vector: Vector, near: str) -> Answer:
+    async def share(self, ask: Ask, vector: Vector, near: str, fwd: str = "miss") -> Answer:
         """Ask the tiers once for all who ask the same at the same time. Does not await before it is registered.
-        `vector` makes the question's vector, `near` says what was found and not served.
+        `vector` makes the question's vector, `near` says what was found and not served, `fwd` why it is asked for
+        (RFC 9211 section 2.2).
         """
         while True:
+            if ask.since is not None and self._ledger.killer(ask.tags, ask.since) is not None:
+                return await self.alone(ask, "source gone")
             flight, passenger, joined = self._board(ask, vector)
             arrival = self._ledger.applied
             try:
                 head = await flight.wait_head()
                 if not joined or self._may_stay(flight, head, arrival):
-                    return await self._present(ask, flight, passenger, head, joined, near)
+                    return await self._present(ask, flight, passenger, head, joined, near, fwd)
             except BaseException:
                 flight.leave(passenger)
                 raise
@@ -68,26 +79,40 @@ class Fills:
             if head.personal is not None:
                 return await self.alone(ask, head.personal)
 
+    def refresh(self, ask: Ask, vector: Vector) -> None:
+        """Ask the tiers for what replaces a stale answer, for nobody who waits; at most once in `REFRESH_PAUSE`."""
+        scope, key = _name(ask)
+        if self.flights.find(scope, key) is None and self._refreshed.claim((scope, key)):
+            flight, passenger = self._begin(ask, vector, finish=True)
+            flight.leave(passenger)
+
     def _board(self, ask: Ask, vector: Vector) -> tuple[Flight[Head], int, bool]:
         """The join fence, first half: nothing known of the flight was purged since it began. Rules do not share
         flights: another one may ask other tiers, and serve no answers of this one's. Who cannot join begins another,
-        which is joined from then on.
+        which is joined from then on. Where the last answer could not be kept nobody waits for another's.
         """
-        assert ask.identity is not None
-        scope, key = ask.identity.scope, ask.identity.key + ask.route.name.encode()
-        flight = self.flights.find(scope, key)
-        if flight is not None and self._may_join(flight, ask.tags):
+        scope, key = _name(ask)
+        flight = None if self._uncacheable.holds((scope, key)) else self.flights.find(scope, key)
+        if flight is not None and self._may_join(flight, ask):
             return flight, self.flights.join(flight), True
-        flight = Flight(
-            self._ledger.horizon(),
-            (*ask.tags, Tag(Kind.ID, ask.identity.key.hex())),
-            keep=ask.route.max_answer,
-            finish=ask.route.finish,
-        )
-        return flight, self.flights.start(scope, key, flight, lambda f: self._fill(f, ask, vector)), False
+        return *self._begin(ask, vector, finish=ask.route.finish), False
 
-    def _may_join(self, flight: Flight[Head], tags: tuple[Tag, ...]) -> bool:
-        return self._ledger.killer((*flight.tags, *tags), flight.horizon) is None and flight.takes(tags)
+    def _begin(self, ask: Ask, vector: Vector, *, finish: bool) -> tuple[Flight[Head], int]:
+        assert ask.identity is not None
+        flight: Flight[Head] = Flight(
+            ask.since or self._ledger.horizon(),
+            (*ask.tags, *ask.filler, Tag(Kind.ID, ask.identity.key.hex())),
+            keep=ask.route.max_answer,
+            finish=finish,
+        )
+        return flight, self.flights.start(*_name(ask), flight, lambda f: self._fill(f, ask, vector))
+
+    def _may_join(self, flight: Flight[Head], ask: Ask) -> bool:
+        """A flight's vector is not looked at: after a purge by meaning in its scope nobody joins it any more."""
+        ledger, horizon = self._ledger, flight.horizon
+        tags = (*flight.tags, *ask.tags)
+        alive = ledger.killer(tags, horizon) is None and ledger.softened(tags, horizon) is None
+        return alive and ledger.covered(ask.scope, horizon.sequence, None) is None and flight.takes(ask.tags)
 
     def _may_stay(self, flight: Flight[Head], head: Head, arrival: int) -> bool:
         """The join fence, second half: the tags that came with the head, and whether it may be shared at all."""
@@ -100,7 +125,9 @@ class Fills:
             head = await self._receive(flight, ask)
             body = flight.kept()
             found = await embedding if head.plain and body is not None else None
-            flight.settle(await self.admission.admit(ask, head, body, flight.seal(), flight.horizon, found))
+            outcome = await self.admission.admit(ask, head, body, flight.seal(), flight.horizon, found)
+            self._uncacheable.mark(_name(ask), head.plain and outcome not in (None, *PASSING))
+            flight.settle(outcome)
         finally:
             embedding.cancel()
 
@@ -116,10 +143,10 @@ class Fills:
         return reply.head
 
     async def _present(
-        self, ask: Ask, flight: Flight[Head], passenger: int, head: Head, joined: bool, near: str
+        self, ask: Ask, flight: Flight[Head], passenger: int, head: Head, joined: bool, near: str, fwd: str
     ) -> Answer:
         headers = shared_headers(head.headers) if joined else head.headers
-        trace = _miss(ask, head, collapsed=joined, detail=near)
+        trace = _miss(ask, head, fwd=fwd, collapsed=joined, detail=near)
 
         async def leave() -> None:
             flight.leave(passenger)
@@ -135,7 +162,8 @@ class Fills:
         body = _whole(ask, head, received) if at_once else await asyncio.to_thread(_whole, ask, head, received)
         await flight.wait_settled()
         flight.leave(passenger)
-        trace = _miss(ask, head, collapsed=joined, stored=flight.outcome is None, detail=flight.outcome or near)
+        stored = flight.outcome is None
+        trace = _miss(ask, head, fwd=fwd, collapsed=joined, stored=stored, detail=flight.outcome or near)
         return Answer(status=200, headers=_retyped(headers, ask, head), body=body, trace=trace, close=nothing_to_close)
 
 
@@ -175,12 +203,17 @@ def _without(headers: tuple[tuple[str, str], ...], *names: str) -> tuple[tuple[s
     return tuple(pair for pair in headers if pair[0].lower() not in names)
 
 
+def _name(ask: Ask) -> tuple[Scope, bytes]:
+    assert ask.identity is not None
+    return ask.identity.scope, ask.identity.key + ask.route.name.encode()
+
+
 def _miss(
     ask: Ask, head: Head, *, fwd: str = "miss", collapsed: bool = False, stored: bool | None = None, detail: str = ""
 ) -> Trace:
     return Trace(
         route=ask.route.name,
-        id=ask.identity.key.hex() if ask.identity is not None and fwd == "miss" else None,
+        id=ask.identity.key.hex() if ask.identity is not None and fwd != "bypass" else None,
         source=head.source,
         model=head.model,
         fwd=fwd,

@@ -1,7 +1,7 @@
 """The story of a request: exact lookup -> semantic lookup -> decide -> hit; else the fill that answers and admits.
 
-Whether an entry may be served is asked after the last await, at the moment its bytes are chosen: a purge that was
-acknowledged before is then in the ledger.
+What may be done with an entry is asked of the fence after the last await, at the moment its bytes are chosen: a purge
+that was acknowledged before is then in the ledger, or this node knows that it is blind.
 """
 
 import asyncio
@@ -9,92 +9,144 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from edgecache.cache.bounded import Bounded
+import msgspec
+
 from edgecache.cache.exact import ExactCache
 from edgecache.core.decision import Decision, Outcome
-from edgecache.core.entry import Entry, Framing, Horizon, Scope
-from edgecache.core.ledger import Ledger
+from edgecache.core.demands import NOTHING
+from edgecache.core.entry import Entry, Horizon, Scope
+from edgecache.core.freshness import Use
 from edgecache.core.policy import Mode
-from edgecache.core.ports import Embedder, Index, Store
+from edgecache.core.ports import Embedder, Index, Neighbour, Store
 from edgecache.core.tags import Tag
-from edgecache.core.trace import Trace
 from edgecache.decide import Decider, embeddable
-from edgecache.errors import EmbeddingUnavailable, StoreUnavailable
-from edgecache.flow.fills import Answer, Fills, nothing_to_close
+from edgecache.errors import EmbeddingUnavailable, NotCached, RequestError, StoreUnavailable
+from edgecache.flow.fence import Fence
+from edgecache.flow.fills import Answer, Fills, Vector
+from edgecache.flow.serve import Presenter
+from edgecache.flow.sources import Sources
 from edgecache.flow.tiers import Ask, Asked
-from edgecache.wire.openai_reply import render
 
 CANDIDATES = 8
 """How many neighbours are looked at."""
 AT_ONCE = 400
 """Characters that are read on the event loop."""
+SERVED = (Use.FRESH, Use.STALE, Use.REVALIDATE)
 
 T = TypeVar("T")
 
 _log = logging.getLogger("edgecache.flow")
 
-Presentation = tuple[Scope, bytes, float, bool, bool]
+
+class Found(msgspec.Struct, frozen=True):
+    """What a lookup came to: an `answer`; or an entry that is alive but not to be served as it is (`spare`), what makes
+    the question's vector, and what was `near`, for people.
+    """
+
+    answer: Answer | None = None
+    spare: Entry | None = None
+    vector: Vector | None = None
+    near: str = ""
 
 
 class Flow:
-    """One per node. `clock` is Unix time in seconds; `rendered` keeps answers in another framing than they came in."""
+    """One per node. `gone` is told of what the store has not: scope, partition, key."""
 
     def __init__(
         self,
-        ledger: Ledger,
+        fence: Fence,
         exact: ExactCache,
         store: Store,
         index: Index,
         embedder: Embedder | None,
         decider: Decider,
         fills: Fills,
+        presenter: Presenter,
         *,
-        rendered: Bounded[Presentation, bytes],
-        clock: Callable[[], float],
+        gone: Callable[[Scope, bytes, bytes], None],
     ) -> None:
-        self._ledger = ledger
+        self._fence = fence
         self._exact = exact
         self._store = store
         self._index = index
         self._embedder = embedder
         self._decider = decider
         self._fills = fills
-        self._rendered = rendered
-        self._clock = clock
+        self.presenter = presenter
+        self._gone = gone
+        self._sources = Sources(store, fence)
 
     async def answer(self, ask: Ask) -> Answer:
         """Raises RequestError for what nobody can answer."""
         if ask.identity is None:
             return await self._fills.alone(ask, ask.request.question.uncacheable or f"mode {ask.route.mode}")
-        found = self.exact_hit(ask) or await self._stored_hit(ask)
-        if found is not None:
-            return found
-        if not await self._is_semantic(ask):
-            return self.exact_hit(ask) or await self._fills.share(ask, _no_vector, "")
-        if not self._index.holds(ask.identity.scope, ask.identity.partition):
-            # nothing to compare with: the vector is only needed to store the answer, and is made while that comes
-            return self.exact_hit(ask) or await self._fills.share(ask, lambda: self._embed(ask), "")
-        vector = await self._embed(ask)
-        found, decision = await self._semantic_hit(ask, vector) if vector is not None else (None, None)
-        # what was filled while this one was looking is found now, or still in flight
-        found = found or self.exact_hit(ask)
-        return found or await self._fills.share(
-            ask, lambda: _known(vector), decision.explain() if decision is not None else ""
+        settled = await self._sources.settle(ask)
+        if isinstance(settled, str):
+            return await self._fills.alone(ask, settled)
+        found = await self._looked_up(settled)
+        return found.answer or await self._filled(settled, found)
+
+    async def _looked_up(self, ask: Ask) -> Found:
+        """What was filled while this one was looking is found at last, or still in flight."""
+        if ask.demands.no_cache:
+            return Found(vector=self._making(ask))
+        found = await self._exactly(ask)
+        if found.answer is None and not ask.demands.no_transform and await self._is_semantic(ask):
+            found = await self._nearly(ask, found.spare)
+        return found if found.answer is not None else msgspec.structs.replace(found, answer=self.exact_hit(ask))
+
+    async def _filled(self, ask: Ask, found: Found) -> Answer:
+        """From the tiers, or what is stale where they fail (RFC 5861 section 4)."""
+        if ask.demands.only_if_cached:
+            raise NotCached("Only a cached answer was asked for (only-if-cached), and there is none.")
+        try:
+            answer = await self._asked(ask, found)
+        except RequestError as error:
+            saved = self._saved(ask, found.spare, error.status)
+            if saved is None:
+                raise
+            return saved
+        saved = self._saved(ask, found.spare, answer.status)
+        if saved is not None:
+            await answer.close()
+        return saved or answer
+
+    async def _asked(self, ask: Ask, found: Found) -> Answer:
+        """A node that may have missed a purge shares nothing: what is in flight may be from before it."""
+        if ask.demands.no_store:
+            return await self._fills.alone(ask, "no-store", fwd="miss")
+        if self._fence.blind():
+            return await self._fills.alone(ask, "blind")
+        why = (
+            "request" if ask.demands != NOTHING and self._held(ask) else "stale" if found.spare is not None else "miss"
         )
+        return await self._fills.share(ask, found.vector or _no_vector, found.near, why)
+
+    def _held(self, ask: Ask) -> bool:
+        """Whether an answer is in memory that only the request's own demands speak against."""
+        assert ask.identity is not None
+        entry = self._exact.get(ask.identity.scope, ask.identity.key)
+        return entry is not None and self._fence.is_fresh(entry, msgspec.structs.replace(ask, demands=NOTHING))
+
+    def _saved(self, ask: Ask, spare: Entry | None, status: int) -> Answer | None:
+        """`spare`, if asking failed with `status` and it may be served for that."""
+        if status < 500 or spare is None or self._fence.use(spare, ask) is Use.NONE:
+            return None
+        return self.presenter.serve(spare, ask, "stale-if-error", failed=status)
 
     # --- exact ----------------------------------------------------------------------------------------------------
 
     def exact_hit(self, ask: Asked) -> Answer | None:
         """From memory, at once."""
         entry = self.exact_entry(ask)
-        return self.serve(entry, ask) if entry is not None else None
+        return self.presenter.serve(entry, ask) if entry is not None else None
 
     def exact_entry(self, ask: Asked) -> Entry | None:
-        """The entry in memory that may be served now; None also for what may not be cached."""
-        if ask.identity is None:
+        """The fresh entry in memory that may be served now; None also for what may not be cached."""
+        if ask.identity is None or ask.sources:  # what its sources carry has to be looked up first
             return None
         entry = self._exact.get(ask.identity.scope, ask.identity.key)
-        return entry if entry is not None and _carries(entry, ask) and self._is_servable(entry, ask) else None
+        return entry if entry is not None and _carries(entry, ask) and self._fence.is_fresh(entry, ask) else None
 
     def same_entry(self, ask: Asked, tags: tuple[Tag, ...], seen: Horizon, now: float) -> Entry | None:
         """What `exact_entry` said when the ledger was at `seen`, if it must still be so: nothing was purged since, the
@@ -102,38 +154,39 @@ class Flow:
         """
         assert ask.identity is not None
         entry = self._exact.get(ask.identity.scope, ask.identity.key)
-        ledger = self._ledger
+        ledger = self._fence.ledger
         same = (
             entry is not None
             and entry.tags is tags
             and ledger.applied == seen.sequence
             and entry.expires_at > now
             and ledger.log == seen.log
+            and ask.demands is NOTHING
+            and not self._fence.blind()
         )
         return entry if same else None
 
     def horizon(self) -> Horizon:
-        return self._ledger.horizon()
+        return self._fence.ledger.horizon()
 
-    async def _stored_hit(self, ask: Ask) -> Answer | None:
+    async def _exactly(self, ask: Ask) -> Found:
         assert ask.identity is not None
         entry = await self._fetch(ask, ask.identity.key)
-        if entry is not None:
-            entry = await self._claim(entry, ask)
-        return self.serve(entry, ask) if entry is not None and self._is_servable(entry, ask) else None
-
-    async def _claim(self, entry: Entry, ask: Ask) -> Entry | None:
-        """The entry with all tags an answer to this request carries (another rule, other surrogate keys), so that
-        purging one of them takes it back. Its horizon stays: such a tag purged since the fill kills it now.
-        """
-        if _carries(entry, ask) or not self._is_servable(entry, ask):
-            return entry
-        return await self._fills.admission.claim(entry, ask.tags)
+        if entry is not None and not _carries(entry, ask) and self._fence.use(entry, ask) is not Use.NONE:
+            entry = await self._fills.admission.claim(entry, ask.tags)
+        if entry is None:
+            return Found(vector=self._making(ask))
+        use = self._fence.use(entry, ask)
+        if use not in SERVED:
+            return Found(spare=entry if self._fence.is_alive(entry) else None, vector=self._making(ask))
+        if use is Use.REVALIDATE:
+            self._fills.refresh(ask, self._making(ask))
+        detail = {Use.FRESH: "", Use.STALE: "stale", Use.REVALIDATE: "revalidating"}[use]
+        return Found(self.presenter.serve(entry, ask, detail))
 
     async def _fetch(self, ask: Ask, key: bytes) -> Entry | None:
         """From memory or the store. Without the store requests are still answered, from upstream."""
-        assert ask.identity is not None
-        scope = ask.identity.scope
+        scope = ask.scope
         entry = self._exact.get(scope, key)
         if entry is not None:
             return entry
@@ -143,17 +196,12 @@ class Flow:
             _log.warning("lookup without the store: %s", error)
             return None
         held = self._exact.get(scope, key)  # what came meanwhile is newer, or has more tags
-        if held is None and entry is not None and self._is_servable(entry, ask):
+        if held is None and entry is not None and self._fence.is_alive(entry):
             self._exact.put(entry)
+        if entry is None and held is None:
+            assert ask.identity is not None
+            self._gone(scope, ask.identity.partition, key)
         return held or entry
-
-    def _is_servable(self, entry: Entry, ask: Asked) -> bool:
-        """Fresh, of a source the route serves, and no tag of it purged since its fill began."""
-        return (
-            entry.expires_at > self._clock()
-            and ask.route.serves(entry.source)
-            and self._ledger.killer(entry.tags, entry.horizon) is None
-        )
 
     # --- semantic -------------------------------------------------------------------------------------------------
 
@@ -163,6 +211,12 @@ class Flow:
         allowed = ask.route.mode is Mode.SEMANTIC and ask.request.question.exact_only is None
         return allowed and self._embedder is not None and await _aside(len(text), lambda: embeddable(text))
 
+    def _making(self, ask: Ask) -> Vector:
+        async def vector() -> bytes | None:
+            return await self._embed(ask) if await self._is_semantic(ask) else None
+
+        return vector
+
     async def _embed(self, ask: Ask) -> bytes | None:
         assert self._embedder is not None and ask.identity is not None
         try:
@@ -171,9 +225,19 @@ class Flow:
             _log.warning("lookup without the embedding: %s", error)
             return None
 
+    async def _nearly(self, ask: Ask, spare: Entry | None) -> Found:
+        assert ask.identity is not None
+        if not self._index.holds(ask.identity.scope, ask.identity.partition):
+            # nothing to compare with: the vector is only needed to store the answer, and is made while that comes
+            return Found(spare=spare, vector=self._making(ask))
+        vector = await self._embed(ask)
+        answer, decision = await self._semantic_hit(ask, vector) if vector is not None else (None, None)
+        return Found(answer, spare, lambda: _known(vector), decision.explain() if decision is not None else "")
+
     async def _semantic_hit(self, ask: Ask, vector: bytes) -> tuple[Answer | None, Decision | None]:
         """The first neighbour that may be served, or the nearest one's decision. Nothing awaits between the last look
-        at the ledger and the choice of the bytes.
+        at the ledger and the choice of the bytes. Only fresh ones: what is stale could not be asked for anew, the
+        question being another's.
         """
         assert ask.identity is not None
         nearest: Decision | None = None
@@ -181,61 +245,31 @@ class Flow:
         for neighbour in await self._index.search(identity.scope, identity.partition, vector, CANDIDATES):
             if neighbour.similarity < ask.route.threshold:
                 break
-            entry = await self._fetch(ask, neighbour.key)
-            if entry is None or entry.vector is None or not self._is_servable(entry, ask):
-                continue
-            decision = await self._decide(ask, entry, neighbour.similarity)
+            entry, decision = await self._candidate(ask, neighbour)
             nearest = nearest or decision
-            if decision.outcome is not Outcome.HIT:
-                continue
-            entry = await self._claim(entry, ask)
-            if entry is not None and self._is_servable(entry, ask):
-                return self.serve(entry, ask, decision.explain()), decision
+            if entry is not None and decision is not None and self._fence.is_fresh(entry, ask):
+                return self.presenter.serve(entry, ask, decision.explain()), decision
         return None, nearest
+
+    async def _candidate(self, ask: Ask, neighbour: Neighbour) -> tuple[Entry | None, Decision | None]:
+        """The neighbour's entry with all tags an answer to this request carries, where nothing speaks against it; and
+        what was decided.
+        """
+        entry = await self._fetch(ask, neighbour.key)
+        if entry is None or entry.vector is None or not self._fence.is_fresh(entry, ask):
+            return None, None
+        decision = await self._decide(ask, entry, neighbour.similarity)
+        if decision.outcome is not Outcome.HIT:
+            return None, decision
+        if not _carries(entry, ask):
+            entry = await self._fills.admission.claim(entry, ask.tags)
+        return entry, decision
 
     async def _decide(self, ask: Ask, entry: Entry, similarity: float) -> Decision:
         assert ask.identity is not None
         asked, stored, threshold = ask.identity.text, entry.question, ask.route.threshold
         length = len(asked) + len(stored)
         return await _aside(length, lambda: self._decider.decide(asked, stored, similarity, threshold))
-
-    # --- serve ----------------------------------------------------------------------------------------------------
-
-    def serve(self, entry: Entry, ask: Asked, detail: str = "") -> Answer:
-        """An answer made of this entry, which the caller has just found servable."""
-        age = max(0, int(self._clock() - entry.stored_at))
-        trace = Trace(
-            route=ask.route.name,
-            id=entry.id,
-            source=entry.source,
-            model=entry.model,
-            hit=True,
-            age=age,
-            ttl=int(entry.ttl) - age,
-            detail=detail,
-        )
-        stream = ask.request.stream
-        same = stream == (entry.framing is Framing.SSE)
-        media = entry.content_type if same else "text/event-stream; charset=utf-8" if stream else "application/json"
-        return Answer(
-            status=200,
-            headers=(*entry.headers, ("Content-Type", media)),
-            body=self.presented(entry, ask),
-            trace=trace,
-            close=nothing_to_close,
-        )
-
-    def presented(self, entry: Entry, ask: Asked) -> bytes:
-        """The provider's bytes, or what was once rendered from them."""
-        stream, include_usage = ask.request.stream, ask.request.include_usage
-        if entry.framing is Framing.JSON and not stream:
-            return entry.body
-        presentation = (entry.scope, entry.key, entry.stored_at, stream, include_usage)
-        body = self._rendered.get(presentation)
-        if body is None:
-            body = render(entry.framing, entry.body, stream=stream, include_usage=include_usage)
-            self._rendered.put(presentation, body)
-        return body
 
 
 async def _aside(length: int, work: Callable[[], T]) -> T:

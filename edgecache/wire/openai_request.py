@@ -212,6 +212,19 @@ def _why_exact_only(messages: list[dict[str, Any]]) -> str | None:
     return None
 
 
+def end_users(fields: Any) -> tuple[str, ...]:
+    """Whom a request says it is made for, under each name there is; what is no string says nothing."""
+    if not isinstance(fields, dict):
+        return ()
+    metadata = fields.get("metadata")
+    named = (fields.get("user"), fields.get("safety_identifier"), _user_id(metadata))
+    return tuple(dict.fromkeys(user for user in named if isinstance(user, str) and user))
+
+
+def _user_id(metadata: Any) -> Any:
+    return metadata.get("user_id") if isinstance(metadata, dict) else None
+
+
 def with_usage(body: bytes) -> bytes:
     """The same request asking for usage at the end of the stream; every other value keeps its bytes. A wrong type is
     left for the provider to refuse.
