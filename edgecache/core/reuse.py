@@ -47,9 +47,9 @@ def why_not_stored(said: Said, *, authorized: bool) -> str | None:
     understood = has("must-understand") and said.status in UNDERSTOOD
     if said.status < 200 or said.status in (206, 304) or (has("must-understand") and not understood):
         return f"status {said.status}"
-    if forbidden := next((name for name in ("no-store", "private") if has(name)), None):
-        if forbidden == "private" or not understood:
-            return f"{said.field}: {forbidden}"
+    forbidding = ("private",) if understood else ("no-store", "private")
+    if forbidden := next(filter(has, forbidding), None):
+        return f"{said.field}: {forbidden}"
     if "*" in said.vary or len(said.vary) > MAX_NAMES:
         return f"vary: {', '.join(said.vary)[:80]}"
     if authorized and not any(map(has, ("public", "must-revalidate", "s-maxage"))):

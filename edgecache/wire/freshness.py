@@ -12,19 +12,28 @@ import http_sf
 from edgecache.core.demands import NOTHING, Demands
 from edgecache.core.freshness import MAX_TTL, Lifetime, judge
 
+SURROGATE = "edgecache"
+"""What `Surrogate-Control` may call this cache."""
+
 
 def lifetime(headers: Mapping[str, str], *, default: Lifetime, provider_cache_control: bool) -> Lifetime:
     """`headers` are looked up by lower-case name."""
+    found = targeted(headers)
+    if found is None and provider_cache_control:
+        found = "cache-control", parse_directives(headers.get("cache-control", ""))
+    if found is None or not found[1]:
+        return default
+    name, directives = found
+    return judge(name, headers[name], directives, default)
+
+
+def targeted(headers: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
+    """The first header field for caches like this one, and its directives."""
     readers: dict[str, Callable[[str], dict[str, str]]] = {
         "cdn-cache-control": _dictionary,
         "surrogate-control": _surrogate_control,
     }
-    if provider_cache_control:
-        readers["cache-control"] = parse_directives
-    for name, read in readers.items():
-        if directives := read(headers.get(name, "")):
-            return judge(name, headers[name], directives, default)
-    return default
+    return next(((name, said) for name, read in readers.items() if (said := read(headers.get(name, "")))), None)
 
 
 def demands(headers: Mapping[str, str]) -> Demands:
@@ -74,7 +83,8 @@ def _dictionary(value: str) -> dict[str, str]:
 
 def _surrogate_control(value: str) -> dict[str, str]:
     """Edge Architecture (W3C note) section 2.3: `max-age=fresh+stale`; what names a surrogate is for that one."""
-    ours = [part for part in _split(value, ",") if len(_split(part, ";")) == 1]
+    parts = ([text.strip() for text in _split(part, ";")] for part in _split(value, ","))
+    ours = [directive for directive, *names in parts if not names or SURROGATE in names]
     found = parse_directives(",".join(ours))
     fresh, plus, stale = found.get("max-age", "").partition("+")
     extended = {"max-age": fresh, "stale-while-revalidate": stale} if plus else {}
