@@ -35,6 +35,14 @@ class Bounded(Generic[K, V]):
             self._items.move_to_end(key)
         return value
 
+    def peek(self, key: K) -> V | None:
+        """As `get`, but it is no use of it."""
+        return self._items.get(key)
+
+    def swap(self, key: K, value: V) -> None:
+        """Another value of the same size in the place of one that is there, without a use of it."""
+        self._items[key] = value
+
     def put(self, key: K, value: V) -> None:
         """Replaces; a value over the whole budget is not kept."""
         self.discard(key)

@@ -117,6 +117,12 @@ class Partition:
     def __len__(self) -> int:
         return len(self._tickets)
 
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._tickets
+
+    def keys(self) -> list[bytes]:
+        return list(self._tickets)
+
     def add(self, key: bytes, vector: Floats) -> None:
         self.discard(key)
         self._tickets[key] = self._next

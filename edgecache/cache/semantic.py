@@ -10,13 +10,14 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import msgspec
 
 from edgecache.cache.arrays import faiss, parse_vector
+from edgecache.cache.changes import Changes
 from edgecache.cache.graph import BuildStopped
 from edgecache.cache.partition import Limits, Measure, Partition
 from edgecache.core.entry import Scope
@@ -77,6 +78,7 @@ class SemanticIndex:
         self._limits = Limits(graph_from, delta, dead)
         self._partitions: dict[Name, Partition] = {}
         self._total = Measure()
+        self._changes: Changes[tuple[Scope, bytes, bytes]] = Changes()
         self._searcher: ThreadPoolExecutor | None = None
         self._builder: ThreadPoolExecutor | None = None
         self._one_build = asyncio.Lock()
@@ -127,11 +129,13 @@ class SemanticIndex:
         if held is None:
             held = self._partitions[name] = Partition(self._dimensions, self._limits)
         held.add(key, parsed)
+        self._changes.note((scope, partition, key))
         self._account(before, held.measure())
         self._build_if_due(name, held)
 
     def discard(self, scope: Scope, partition: bytes, key: bytes) -> None:
         """From this return on, `key` is in no result, not even of a search already running. Unknown keys are fine."""
+        self._changes.note((scope, partition, key))
         name = (scope, partition)
         held = self._partitions.get(name)
         if held is None:
@@ -149,6 +153,28 @@ class SemanticIndex:
     def holds(self, scope: Scope, partition: bytes) -> bool:
         """Whether there is anything to search in."""
         return (scope, partition) in self._partitions
+
+    def knows(self, scope: Scope, partition: bytes, key: bytes) -> bool:
+        """Whether `key` can be found there."""
+        held = self._partitions.get((scope, partition))
+        return held is not None and key in held
+
+    def keys(self) -> Iterator[tuple[Scope, bytes, list[bytes]]]:
+        """All keys, partition by partition, each as it is when its turn comes: for who compares them with the store."""
+        for scope, partition in list(self._partitions):
+            held = self._partitions.get((scope, partition))
+            if held is not None:
+                yield scope, partition, held.keys()
+
+    def mark(self) -> int:
+        """This moment, for `changed`."""
+        return self._changes.mark()
+
+    def changed(self, scope: Scope, partition: bytes, key: bytes, mark: int) -> bool:
+        """Whether this key was added or discarded since `mark`, or may have been: then what was read of it meanwhile,
+        and not yet put into effect here, may no longer be so.
+        """
+        return self._changes.since((scope, partition, key), mark)
 
     async def search(self, scope: Scope, partition: bytes, vector: bytes, k: int) -> Sequence[Neighbour]:
         """The `k` nearest, most similar first; fewer where there are fewer, or where some were discarded meanwhile.

@@ -4,18 +4,21 @@ correctness depends on it; whether an entry is served is decided by the ledger a
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
 
 from edgecache.core.entry import Entry, Scope
 from edgecache.core.ledger import Ledger
-from edgecache.core.ports import Index, Store
+from edgecache.core.ports import Audit, Embedder, Feed, News, NewsKind, Store
+from edgecache.core.purges import Logged
+from edgecache.core.tags import Tag
 from edgecache.errors import StoreUnavailable
-
-PIECE = 500
-"""Entries in memory looked at between two turns of the event loop: about a millisecond."""
+from edgecache.purge.examine import Examiner, Findings, is_dead
+from edgecache.purge.hits import Hits, Softened
+from edgecache.purge.turns import Turns
 
 _log = logging.getLogger("edgecache.reaper")
 
@@ -25,57 +28,87 @@ class Memory(Protocol):
 
     def __iter__(self) -> Iterator[Entry]: ...
 
-    def get(self, scope: Scope, key: bytes) -> Entry | None: ...
-
     def forget(self, entry: Entry) -> None:
-        """Discard this very entry; one that has replaced it stays."""
+        """Discard this version; one that has replaced it stays."""
+
+    def advance(self, entry: Entry, through: int) -> None:
+        """This version was held against all purges by meaning up to sequence `through`."""
+
+
+class Places(Protocol):
+    """Where entries are found by their vectors, and which of these have changed of late."""
+
+    def discard(self, scope: Scope, partition: bytes, key: bytes) -> None: ...
+
+    def mark(self) -> int: ...
+
+    def changed(self, scope: Scope, partition: bytes, key: bytes, mark: int) -> bool: ...
 
 
 class ReaperStatistics(msgspec.Struct, frozen=True):
-    """Passes over the store, and entries freed in them."""
+    """Passes over the store, entries freed in them, how often one was found to have survived newer purges by meaning,
+    and how many could not be compared with these in the last pass, because no vector could be made.
+    """
 
     passes: int
     reaped: int
+    compared: int
+    later: int
 
 
 class Reaper:
     """One pass at a time: soon after a purge, and every `interval` seconds for what expired. `rest` is the least time
-    between two passes, in seconds.
+    between two passes, in seconds. `clock` is Unix time, `timer` any clock that runs evenly, both in seconds.
     """
 
     def __init__(
         self,
         store: Store,
-        index: Index,
+        index: Places,
         memory: Memory,
         ledger: Ledger,
+        feed: Feed,
+        audit: Audit,
+        embedder: Embedder,
         *,
         clock: Callable[[], float],
         interval: float = 60.0,
         rest: float = 1.0,
+        timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._store = store
         self._index = index
         self._memory = memory
         self._ledger = ledger
+        self._feed = feed
+        self._audit = audit
         self._clock = clock
         self._interval = interval
         self._rest = rest
+        self._turns = Turns(timer)
+        self._examiner = Examiner(ledger, embedder, clock, self._turns)
+        self._hits = Hits(ledger)
         self._wanted = asyncio.Event()
-        self._fresh: set[tuple[Scope, bytes]] = set()
-        self._passing = False
         self._task: asyncio.Task[None] | None = None
-        self._passes = 0
-        self._reaped = 0
+        self._doubtful: Sequence[Entry] = ()
+        self._passes = self._reaped = self._compared = self._later = 0
+
+    # --- what it is told ------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
         """Something was purged."""
         self._wanted.set()
 
-    def spare(self, scope: Scope, key: bytes) -> None:
-        """A new entry is about to be stored under this key: what a running pass has seen there is not it."""
-        if self._passing:
-            self._fresh.add((scope, key))
+    def heard(self, logged: Logged) -> None:
+        """A record took effect here, whoever ordered it."""
+        self._hits.heard(logged)
+
+    def ordered(self, record_id: str) -> None:
+        """This node ordered it and it has been heard: it is this node that frees or counts what it hits, soon."""
+        self._hits.ordered(record_id)
+        self.wake()
+
+    # --- passes ---------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -108,53 +141,96 @@ class Reaper:
         Raises:
             StoreUnavailable: what is left is freed by a later pass.
         """
-        self._passing = True
-        try:
-            await self._sweep_memory()
-            reaped = await self._sweep_store()
-        finally:
-            self._passing = False
-            self._fresh.clear()
+        await self._sweep_memory()
+        before = self._reaped
+        softened = self._hits.begin()
+        await self._settle_doubts()
+        self._later = 0
+        async for batch in self._store.scan():
+            await self._sweep(batch, softened)
+        if softened is not None:
+            self._hits.end(softened)
+        await self._write_hits()
         self._passes += 1
-        return reaped
+        return self._reaped - before
 
     async def _sweep_memory(self) -> None:
-        for number, entry in enumerate(self._memory):
-            if self._dead(entry):
+        for entry in self._memory:
+            await self._turns.step()
+            if is_dead(entry, self._ledger, self._clock()):
                 self._memory.forget(entry)
-            if number % PIECE == PIECE - 1:
-                await asyncio.sleep(0)
 
-    async def _sweep_store(self) -> int:
-        reaped = 0
-        async for batch in self._store.scan():
-            freed = await self._free([entry for entry in batch if self._dead(entry)])
-            self._reaped += freed
-            reaped += freed
-        return reaped
+    async def _sweep(self, batch: Sequence[Entry], softened: Softened | None) -> None:
+        findings = await self._examiner.examine(batch)
+        self._later += findings.later
+        if softened is not None:
+            for entry in findings.alive:
+                await self._turns.step()
+                softened.see(entry)
+        await self._advance(findings)
+        if findings.dead:
+            await self._free(findings.dead)
 
-    def _dead(self, entry: Entry) -> bool:
-        expired = entry.expires_at <= self._clock()
-        return expired or self._ledger.killer(entry.tags, entry.horizon) is not None
+    async def _advance(self, findings: Findings) -> None:
+        """Without it entries would be compared again at every read, and die when purges by meaning are forgotten."""
+        if not findings.compared:
+            return
+        await self._store.compared(findings.compared, findings.through)
+        for entry in findings.compared:
+            self._memory.advance(entry, findings.through)
+        self._compared += len(findings.compared)
 
-    async def _free(self, dead: list[Entry]) -> int:
-        """No await between the look at what is new and the order to delete: what is stored later is written later."""
-        gone = [entry for entry in dead if not self._renewed(entry)]
-        for entry in gone:
-            self._index.discard(entry.scope, entry.partition, entry.key)
-        return await self._store.delete([(entry.scope, entry.key) for entry in gone]) if gone else 0
+    async def _free(self, dead: Sequence[tuple[Entry, Tag | None]]) -> None:
+        entries = [entry for entry, _ in dead]
+        self._doubtful = entries
+        mark = self._index.mark()
+        removed = await self._store.delete(entries)
+        for entry in entries:
+            self._memory.forget(entry)
+        await self._gone(removed, mark)
+        self._doubtful = ()
+        self._reaped += len(removed)
+        killers = {entry.key: killer for entry, killer in dead}
+        for entry in removed:
+            killer = killers[entry.key]
+            if killer is not None:
+                self._hits.killed(entry, killer)
 
-    def _renewed(self, entry: Entry) -> bool:
-        """Whether another entry has come, or is on its way, where this one was read: announced during this pass, or
-        already in memory, as new ones are before they are written.
-        """
-        if (entry.scope, entry.key) in self._fresh:
-            return True
-        held = self._memory.get(entry.scope, entry.key)
-        return held is not None and not self._dead(held)
+    async def _gone(self, removed: Sequence[Entry], mark: int) -> None:
+        """What another node has removed or replaced is told by that node."""
+        for entry in removed:
+            await self._turns.step()
+            await self._drop_vector(entry, mark)
+        if removed:
+            self._feed.tell([News(NewsKind.GONE, entry.scope, entry.partition, entry.key) for entry in removed])
+
+    async def _drop_vector(self, entry: Entry, mark: int) -> None:
+        """Unless it is already that of a new entry under this key. The last look and the discard are one step."""
+        place = (entry.scope, entry.partition, entry.key)
+        while self._index.changed(*place, mark):
+            mark = self._index.mark()
+            if await self._store.head(entry.key) is not None:
+                return
+        self._index.discard(*place)
+
+    async def _settle_doubts(self) -> None:
+        """A deletion that failed may have been done all the same."""
+        gone = [entry for entry in self._doubtful if await self._store.head(entry.key) is None]
+        await self._gone(gone, -1)
+        self._doubtful = ()
+
+    async def _write_hits(self) -> None:
+        counts = self._hits.take()
+        if not counts:
+            return
+        try:
+            await self._audit.hit(counts)
+        except StoreUnavailable:
+            self._hits.give_back(counts)
+            raise
 
     def statistics(self) -> ReaperStatistics:
-        return ReaperStatistics(self._passes, self._reaped)
+        return ReaperStatistics(self._passes, self._reaped, self._compared, self._later)
 
     def __repr__(self) -> str:
         return f"<Reaper passes={self._passes} reaped={self._reaped}>"
