@@ -52,13 +52,17 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     log: str
     applied: int
     floor: int
-    tombstones: tuple[tuple[Tag, int], ...]
+    tombstones: dict[Tag, int]
     floors: bytes
-    soft: tuple[tuple[Tag, int], ...] = ()
+    soft: dict[Tag, int] = {}
     soft_floors: bytes = b""
-    soft_times: tuple[tuple[int, float], ...] = ()
+    soft_times: dict[int, float] = {}
     meant: tuple[Meant, ...] = ()
     meant_floor: int = 0
+
+    def encode(self) -> bytes:
+        """Takes a while where much is remembered: not for the event loop."""
+        return msgspec.msgpack.encode(self)
 
 
 class Ledger:
@@ -114,6 +118,10 @@ class Ledger:
             if len(self._meant) > MEANT:
                 self._meant_floor = self._meant.popleft().sequence
 
+    def distrust(self) -> None:
+        """All that was filled so far is dead, and what is filled until a record comes that is new here."""
+        self._floor = self.applied + 1
+
     # --- ask ------------------------------------------------------------------------------------------------------
 
     def last_purge(self, tag: Tag) -> int:
@@ -130,11 +138,15 @@ class Ledger:
 
         A horizon of another log, or one below the floor, is dead of `EVERYTHING`.
         """
-        if horizon.sequence == self.applied and horizon.log == self.log:
-            return None
-        if horizon.log != self.log or horizon.sequence < self._floor:
+        if self._forgotten(horizon):
             return EVERYTHING
+        if horizon.sequence == self.applied:
+            return None
         return self._hard.newer(tags, horizon.sequence)
+
+    def _forgotten(self, horizon: Horizon) -> bool:
+        """Whether it is not known what was purged since."""
+        return horizon.sequence < self._floor or horizon.log != self.log
 
     def killer_of(self, entry: Entry) -> Tag | None:
         """Why this entry may not be served: a tag of it was purged since its fill began, a purge by meaning covers it,
@@ -167,8 +179,8 @@ class Ledger:
         """
         if horizon.sequence == self.applied:
             return None
-        tag = self._soft.newer(tags, horizon.sequence)
-        return None if tag is None else self._soft_times.get(self._soft.last(tag), NEVER_FRESH)
+        purged = self._soft.all_newer(tags, horizon.sequence)
+        return min((self._soft_times.get(self._soft.last(tag), NEVER_FRESH) for tag in purged), default=None)
 
     def stops_joiner(self, tags: Iterable[Tag], horizon: Horizon, arrival: int) -> bool:
         """Whether one that arrived when `arrival` was applied must not be given what was begun at `horizon`.
@@ -176,6 +188,8 @@ class Ledger:
         Only purges between the two count, soft ones too. The ledger remembers the last purge of a tag alone, so a tag
         purged again after the arrival counts as purged before it, unless nothing at all was.
         """
+        if self._forgotten(horizon):  # and an arrival may be of another log: nothing to compare
+            return True
         if arrival <= horizon.sequence:
             return False
         named = tuple(tags)
@@ -183,14 +197,14 @@ class Ledger:
 
     # --- keep -----------------------------------------------------------------------------------------------------
 
+    def frozen(self) -> Snapshot:
+        """As it is now: for the store, so that the log can be trimmed up to `applied`."""
+        times, meant = self._soft_times.copy(), tuple(self._meant)
+        hard, soft = self._hard.frozen(), self._soft.frozen()
+        return Snapshot(self.log, self.applied, self._floor, *hard, *soft, times, meant, self._meant_floor)
+
     def snapshot(self) -> bytes:
-        """For the store, so that the log can be trimmed up to `applied`."""
-        times = tuple(self._soft_times.items())
-        whole = Snapshot(
-            self.log, self.applied, self._floor, *self._hard.pack(), *self._soft.pack(), times, tuple(self._meant),
-            self._meant_floor,
-        )  # fmt: skip
-        return msgspec.msgpack.encode(whole)
+        return self.frozen().encode()
 
     def restore(self, snapshot: bytes) -> None:
         """Start from a snapshot of the same log; an older, an unreadable or another log's changes nothing."""

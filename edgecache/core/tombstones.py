@@ -2,11 +2,13 @@
 
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 
 from edgecache.core.tags import Kind, Tag, within
 
 FLOORS = 65_536
+FOLDED_AT_ONCE = 256
 
 
 class Tombstones:
@@ -35,10 +37,15 @@ class Tombstones:
             self._purged[tag] = sequence
             self._narrow = self._narrow or tag.kind is Kind.WITHIN
         while len(self._purged) > self._most:
-            oldest = next(iter(self._purged))
+            self._fold()
+
+    def _fold(self) -> None:
+        """Several at once: finding the oldest means to pass by all that were there before it."""
+        over = len(self._purged) - self._most
+        for oldest in list(islice(self._purged, max(over, min(FOLDED_AT_ONCE, self._most // 16)))):
             slot = _slot(oldest)
             self._floors[slot] = max(self._floors[slot], self._purged.pop(oldest))
-            self._floored = True
+        self._floored = True
 
     def last(self, tag: Tag) -> int:
         """Sequence of the last purge that may have named this tag; 0 when there was none."""
@@ -47,19 +54,21 @@ class Tombstones:
 
     def newer(self, tags: Iterable[Tag], sequence: int) -> Tag | None:
         """The first of `tags` purged after `sequence`, also within the scope that they name."""
+        return next(self.all_newer(tags, sequence), None)
+
+    def all_newer(self, tags: Iterable[Tag], sequence: int) -> Iterator[Tag]:
         if not self._purged and not self._floored:
-            return None
+            return
         named = tuple(tags)
-        found = next((tag for tag in named if self.last(tag) > sequence), None)
-        if found is not None or not self._narrow:
-            return found
-        return next((tag for tag in _narrowed(named) if self.last(tag) > sequence), None)
+        for tag in chain(named, _narrowed(named)) if self._narrow else named:
+            if self.last(tag) > sequence:
+                yield tag
 
-    def pack(self) -> tuple[tuple[tuple[Tag, int], ...], bytes]:
+    def frozen(self) -> tuple[dict[Tag, int], bytes]:
         """For a snapshot: what is remembered one by one, and the floors, empty where none is in use."""
-        return tuple(self._purged.items()), self._floors.tobytes() if self._floored else b""
+        return self._purged.copy(), self._floors.tobytes() if self._floored else b""
 
-    def unpack(self, purged: Iterable[tuple[Tag, int]], floors: bytes) -> None:
+    def unpack(self, purged: Mapping[Tag, int], floors: bytes) -> None:
         self._purged = dict(purged)
         self._floored = bool(floors)
         self._floors = array("Q", floors or bytes(8 * FLOORS))

@@ -3,29 +3,46 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from math import isinf
 
 import msgspec
 
 from edgecache.core.ledger import Ledger
-from edgecache.core.ports import Log, Registry
-from edgecache.core.purges import Logged, PurgeRecord
+from edgecache.core.meaning import Meaning
+from edgecache.core.ports import Heard, Log, Registry
+from edgecache.core.purges import Effect, Logged, PurgeRecord
 from edgecache.core.tags import Tag
 from edgecache.errors import StoreUnavailable
+from edgecache.purge.lease import Lease
+from edgecache.purge.roll import Nodes, Ordered, Roll, Standing
+from edgecache.purge.trail import Trail
 
 SNAPSHOT_EVERY = 10_000
 """Records applied between two snapshots of the ledger. As many stay in the log behind the newest snapshot, for nodes
 that have fallen behind: where one finds its place trimmed, everything it holds is dead."""
 RETRY = 1.0
 """Seconds between two attempts to follow a log that cannot be read."""
+FIRST_WORD = 10.0
+"""Seconds in which a node that starts must have heard that it is up to date."""
+AHEAD = 100_000
+"""Records applied here that the log has yet to give; with more, no purges are taken."""
+PIECE = 1_000
+"""Tags applied before other tasks have a turn; about half a millisecond."""
 
 _log = logging.getLogger("edgecache.purge")
 
 
 class PurgeStatistics(msgspec.Struct, frozen=True):
-    """Records ordered here, and the newest sequence in force, whoever ordered it."""
+    """Records `ordered` here; the newest sequence `applied`, whoever ordered it; whether this node is `blind`, else the
+    seconds of lease that are left (0 where no other node writes to its log); nodes `struck` off the roll from here.
+    """
 
     ordered: int
     applied: int
+    blind: bool = False
+    lease_left: float = 0.0
+    struck: int = 0
+    unknown: int = 0
 
 
 class PurgeLog:
@@ -38,6 +55,7 @@ class PurgeLog:
         ledger: Ledger,
         *,
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
         new_id: Callable[[], str],
         snapshot_every: int = SNAPSHOT_EVERY,
     ) -> None:
@@ -45,68 +63,149 @@ class PurgeLog:
         self._registry = registry
         self._ledger = ledger
         self._clock = clock
+        self._monotonic = monotonic
         self._new_id = new_id
         self._snapshot_every = snapshot_every
+        self._lease = Lease()
+        self._trail = Trail()
+        self._roll = Roll(log, monotonic=monotonic)
         self._catching_up = asyncio.Lock()
-        self._follower: asyncio.Task[None] | None = None
-        self._listeners: list[Callable[[], None]] = []
-        self._ordered = 0
+        self._applied_listeners: list[Callable[[], None]] = []
+        self._record_listeners: list[Callable[[Logged], None]] = []
+        self._sighted = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._snapshot: asyncio.Task[None] | None = None
         self._snapshot_at = 0
+        self._ordered = 0
 
     def on_applied(self, listener: Callable[[], None]) -> None:
         """Called, synchronously, after records took effect."""
-        self._listeners.append(listener)
+        self._applied_listeners.append(listener)
+
+    def on_record(self, listener: Callable[[Logged], None]) -> None:
+        """Called, synchronously, with each record in its order, before any later one takes effect."""
+        self._record_listeners.append(listener)
 
     async def open(self) -> None:
-        self._ledger.reset(self._log.identity)
+        """
+        Raises:
+            StoreUnavailable: what was purged cannot be known.
+        """
+        self._begin()
         snapshots = await self._registry.values("ledger")
         self._ledger.restore(snapshots.get("snapshot", b""))
         self._snapshot_at = self._ledger.applied
         await self._catch_up()
-        self._follower = asyncio.create_task(self._follow())
+        self._trail.begin(self._ledger.applied)
+        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._tell_when_blind())]
+        await self._hear_first()
+
+    async def _hear_first(self) -> None:
+        if not self.blind:
+            return
+        try:
+            async with asyncio.timeout(FIRST_WORD):
+                await self._sighted.wait()
+        except TimeoutError:
+            raise StoreUnavailable("the purge log does not say whether this node is up to date") from None
 
     async def close(self) -> None:
-        if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.gather(self._follower, return_exceptions=True)
-            self._follower = None
+        await self._roll.close()
+        running = [task for task in (*self._tasks, self._snapshot) if task is not None]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        self._tasks, self._snapshot = [], None
 
-    async def order(self, tags: Sequence[Tag]) -> PurgeRecord:
-        """Purge everything that carries any of `tags`. When this returns it is in the log and in force here.
+    # --- order ----------------------------------------------------------------------------------------------------
+
+    async def order(
+        self,
+        tags: Sequence[Tag],
+        *,
+        effect: Effect = Effect.PURGE,
+        meaning: Meaning | None = None,
+        claimed: tuple[str, bytes] | None = None,
+        record_id: str | None = None,
+    ) -> Ordered:
+        """When this returns it is in the log and in force here.
 
         Raises:
             StoreUnavailable: it is not known to be in the log; ask again.
         """
-        record = PurgeRecord(self._new_id(), tuple(tags), self._clock())
+        if self._ledger.applied - self._trail.confirmed > AHEAD:
+            raise StoreUnavailable("this node cannot follow the purge log: purge at another one")
+        record = PurgeRecord(record_id or self._new_id(), tuple(tags), self._clock(), effect, meaning, claimed)
         log = self._ledger.log
         try:
             sequence = await self._log.append(record)
+            at = self._monotonic()
         finally:
             self._check_identity()
-        if sequence == self._ledger.applied + 1:
-            self._apply(log, [Logged(sequence, record)])
-        while self._ledger.log == log and self._ledger.applied < sequence:
-            await self._catch_up()
-        if self._ledger.log != log:
-            raise StoreUnavailable("the purge log was lost while it was written: purge again")
+        await self._enforce(log, Logged(sequence, record))
         self._ordered += 1
-        return record
+        ordered = Ordered(record, sequence, at, log)
+        self._roll.add(ordered)
+        return ordered
+
+    async def _enforce(self, log: str, logged: Logged) -> None:
+        """At once where it comes next, else with what others ordered before it."""
+        if logged.sequence == self._ledger.applied + 1:
+            await self._apply(log, [logged])
+        while self._ledger.log == log and self._ledger.applied < logged.sequence:
+            await self._catch_up()
+        if self._ledger.log == log:
+            if not self._trail.contradicts(logged):
+                return
+            self._distrust(logged)
+        raise StoreUnavailable("the purge log was lost while it was written: purge again")
+
+    async def wait_all(self, ordered: Ordered) -> Nodes:
+        """Until no node, this one included, serves anything that this purge killed.
+
+        Raises:
+            StoreUnavailable: the log was lost meanwhile, nothing is known; purge again.
+        """
+        if ordered.log != self._ledger.log:
+            raise StoreUnavailable("the purge log was lost since: purge again")
+        standing = await self._roll.wait(ordered)
+        if standing.nodes == Nodes(0, 0):  # the roll could not be read: this node knows of itself alone
+            return Nodes(0, 1) if self.blind else Nodes(1, 0)
+        return standing.nodes
+
+    def progress(self, record_id: str) -> Standing | None:
+        """How far an order of this node has come; None where it is not known, or not in the log yet."""
+        return self._roll.standing(record_id)
+
+    # --- follow ---------------------------------------------------------------------------------------------------
+
+    @property
+    def blind(self) -> bool:
+        """Whether something may have been purged of which this node has not heard."""
+        return self._lease_left() < 0
+
+    def _lease_left(self) -> float:
+        return self._lease.left(self._monotonic(), self._log.lease)
+
+    def _begin(self) -> None:
+        """With an empty ledger, whatever the log: what was filled under another one is dead."""
+        self._ledger.reset(self._log.identity)
+        self._trail.begin(0)
+        self._lease.end()
+        self._snapshot_at = 0
+        self._roll.began()
 
     def _check_identity(self) -> None:
-        """A log that lost its data is another log: everything filled under the old one is dead, and reading begins
-        anew.
-        """
+        """A log that lost its data is another log."""
         if self._ledger.log != self._log.identity:
             _log.error("the purge log is another one now, all that was cached is dead: %s", self._log.identity)
-            self._ledger.reset(self._log.identity)
-            self._snapshot_at = 0
+            self._begin()
             self._announce()
 
     async def _catch_up(self) -> None:
         async with self._catching_up:
             while await self._read_on():
                 pass
-        await self._snapshot_when_due()
 
     async def _read_on(self) -> bool:
         """Whether there was more in the log."""
@@ -116,50 +215,107 @@ class PurgeLog:
             batch = await self._log.read(self._ledger.applied)
         finally:
             self._check_identity()
-        self._apply(log, batch)
+        await self._apply(log, batch)
         return bool(batch)
 
-    def _apply(self, log: str, batch: Sequence[Logged]) -> None:
-        """`log` is the one the records were read from: another one's sequences mean nothing here."""
-        if log != self._ledger.log:
-            return
-        for logged in batch:
-            self._ledger.apply(logged)
-        self._announce()
-
-    def _announce(self) -> None:
-        for listener in self._listeners:
-            listener()
-
     async def _follow(self) -> None:
-        """What other nodes order. Ends only with `close`: a lost connection is tried again by the log itself."""
+        """What anyone orders. Ends only with `close`: a lost connection is tried again by the log itself."""
         while True:
             self._check_identity()
             log = self._ledger.log
+            self._lease.end()  # what is asked for may begin before what was said to be applied
             try:
-                async for batch in self._log.follow(self._ledger.applied):
-                    self._apply(log, batch)
-                    await self._snapshot_when_due()
+                async for heard in self._log.follow(self._trail.resume):
+                    await self._hear(log, heard)
             except StoreUnavailable as error:
                 _log.warning("cannot follow the purge log: %s", error)
             if self._log.identity == log:
                 await asyncio.sleep(RETRY)
 
-    async def _snapshot_when_due(self) -> None:
-        """Without it a restart takes longer, and nothing else: what fails here is tried again with a later record."""
-        applied = self._ledger.applied
-        if applied - self._snapshot_at < self._snapshot_every:
+    async def _hear(self, log: str, heard: Heard) -> None:
+        await self._apply(log, heard.records)
+        if log != self._ledger.log:
             return
-        before, self._snapshot_at = self._snapshot_at, applied
+        if heard.records:
+            self._trail.confirm(heard.records[-1].sequence)
+        self._lease.heard(heard)
+        if self._lease_left() >= 0:
+            self._sighted.set()
+
+    async def _apply(self, log: str, batch: Sequence[Logged]) -> None:
+        """`log` is the one the records were read from: another one's sequences mean nothing here."""
+        done = 0
+        for logged in batch:
+            if log != self._ledger.log:
+                return
+            self._take(logged)
+            done += 1 if logged.record is None else len(logged.record.tags)
+            if done > PIECE:
+                self._announce()
+                await asyncio.sleep(0)
+                done = 0
+        if batch:
+            self._announce()
+
+    def _take(self, logged: Logged) -> None:
+        if logged.sequence <= self._ledger.applied:
+            if self._trail.contradicts(logged):
+                self._distrust(logged)
+            return
+        if logged.record is None:
+            _log.warning(
+                "record %d of the purge log cannot be read here (a newer version wrote it, or it is damaged): all that "
+                "was cached before it is dead on this node. Update this node",
+                logged.sequence,
+            )
+        self._ledger.apply(logged)
+        self._trail.note(logged)
+        for listener in self._record_listeners:
+            listener(logged)
+
+    def _distrust(self, logged: Logged) -> None:
+        """Two records at one place: a server has taken over that had not seen all, and nobody noticed. What is between
+        is unknown, so all that was cached is dead, until the log is past what was applied here.
+        """
+        _log.error("the purge log gives another record at %d than before, all that was cached is dead", logged.sequence)
+        self._ledger.distrust()
+        self._trail.note(logged)
+        self._lease.end()
+        self._roll.began()
+
+    def _announce(self) -> None:
+        for listener in self._applied_listeners:
+            listener()
+        if self._snapshot is None and self._ledger.applied - self._snapshot_at >= self._snapshot_every:
+            self._snapshot = asyncio.create_task(self._keep_snapshot())
+
+    async def _keep_snapshot(self) -> None:
+        """Without it a restart takes longer, and nothing else: what fails here is tried again with a later record."""
+        frozen = self._ledger.frozen()
         try:
-            await self._registry.set("ledger", "snapshot", self._ledger.snapshot())
-            await self._log.trim(applied - self._snapshot_every)
+            await self._registry.set("ledger", "snapshot", await asyncio.to_thread(frozen.encode))
+            await self._log.trim(frozen.applied - self._snapshot_every)
         except StoreUnavailable as error:
-            self._snapshot_at = min(before, self._ledger.applied)
             _log.warning("no snapshot of the purge log could be kept: %s", error)
+        else:
+            self._snapshot_at = frozen.applied if frozen.log == self._ledger.log else 0
+        finally:
+            self._snapshot = None
+
+    async def _tell_when_blind(self) -> None:
+        """For who reads the logs; whoever serves asks `blind`."""
+        told = False
+        while not isinf(self._log.lease):
+            if self.blind is not told:
+                told = self.blind
+                say = _log.warning if told else _log.info
+                say("cut off from the purge log: nothing more from cache" if told else "up to date with the purge log")
+            await asyncio.sleep(max(self._lease_left(), 0.1))
 
     def statistics(self) -> PurgeStatistics:
-        return PurgeStatistics(self._ordered, self._ledger.applied)
+        left = 0.0 if isinf(self._log.lease) else max(self._lease_left(), 0.0)
+        known = self._ledger.statistics()
+        return PurgeStatistics(self._ordered, known.applied, self.blind, left, self._roll.struck, known.unknown)
 
     def __repr__(self) -> str:
-        return f"<PurgeLog ordered={self._ordered} {self._ledger!r}>"
+        return f"<PurgeLog ordered={self._ordered} blind={self.blind} {self._ledger!r}>"
