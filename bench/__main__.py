@@ -1,4 +1,6 @@
-"""`python -m bench NAME [--json] [--repeats N]`: a table for people, or one JSON object. `all` runs every one."""
+"""`python -m bench NAME [--json] [--repeats N]`: a table for people, or one JSON object. `all` runs every one but
+`scale`, which is a simulation and takes half a minute a repeat.
+"""
 
 import argparse
 import importlib
@@ -15,10 +17,13 @@ NAMES = ("hits", "embedding", "index", "decide")
 """Each is a module of this package with `measure(repeats) -> figures`."""
 PARTS = ("local_model",)
 """What one of them measures among other things, alone."""
+SIMULATED = ("scale",)
+"""With `measure(repeats, seed)`; not in `all`."""
 
 
-def run(name: str, repeats: int) -> list[Figure]:
-    measured: list[Any] = importlib.import_module(f"bench.{name}").measure(repeats)
+def run(name: str, repeats: int, seed: int) -> list[Figure]:
+    module = importlib.import_module(f"bench.{name}")
+    measured: list[Any] = module.measure(repeats, seed) if name in SIMULATED else module.measure(repeats)
     return [msgspec.convert(figure, Figure, from_attributes=True) for figure in measured]
 
 
@@ -33,13 +38,14 @@ def show(name: str, figures: list[Figure]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("name", choices=[*NAMES, *PARTS, "all"])
+    parser.add_argument("name", choices=[*NAMES, *PARTS, *SIMULATED, "all"])
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=1, help="of the first repeat of a simulation")
     chosen = parser.parse_args()
     for name in NAMES if chosen.name == "all" else (chosen.name,):
         try:
-            figures = run(name, chosen.repeats)
+            figures = run(name, chosen.repeats, chosen.seed)
         except FileNotFoundError as missing:
             print(f"bench {name}: skipped, there is no {missing.filename} (set EDGECACHE_DATA)", file=sys.stderr)
             continue
