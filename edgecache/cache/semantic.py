@@ -159,7 +159,7 @@ class SemanticIndex:
         held = self._partitions.get((scope, partition))
         return held is not None and key in held
 
-    def keys(self) -> Iterator[tuple[Scope, bytes, list[bytes]]]:
+    def all_keys(self) -> Iterator[tuple[Scope, bytes, list[bytes]]]:
         """All keys, partition by partition, each as it is when its turn comes: for who compares them with the store."""
         for scope, partition in list(self._partitions):
             held = self._partitions.get((scope, partition))
