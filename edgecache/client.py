@@ -3,14 +3,15 @@
 import http.client
 import os
 import ssl
+from collections.abc import Mapping
 from typing import Any, Self
-from urllib.parse import quote
 
 import msgspec
 
 from edgecache.settings import Settings, address
 
-SECONDS = 30
+SECONDS = 90
+"""How long an answer may take: a preview walks through the store for up to a minute."""
 
 
 class Refused(Exception):
@@ -35,20 +36,10 @@ class AdminClient:
             raise Refused(f"--admin: {error}") from None
         return cls(host, port, _token(settings), settings.listen.tls_certificate)
 
-    def purge(self, *, keys: list[str], entry: str, url: str) -> str:
-        """The id of the purge: of keys, else of one entry, else of a path or URL, else of everything."""
-        if keys:
-            answer = self.call("POST", "/service/edgecache/purge", {"surrogate_keys": keys})
-            return str(answer[keys[0]])
-        if entry:
-            return str(self.call("POST", f"/purge/id/{quote(entry)}")["id"])
-        if url:
-            return str(self.call("POST", f"/purge/{quote(url, safe='')}")["id"])
-        return str(self.call("POST", "/service/edgecache/purge_all")["id"])
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
+    def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
         """The JSON that came back. Raises Refused."""
-        status, content = self.fetch(method, path, msgspec.json.encode(body) if body is not None else b"")
+        content = msgspec.json.encode(body) if body is not None else b""
+        status, content = self.fetch(method, path, content, headers)
         try:
             answer = msgspec.json.decode(content)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -57,12 +48,14 @@ class AdminClient:
             raise Refused(_reason(answer))
         return answer
 
-    def fetch(self, method: str, path: str, content: bytes = b"") -> tuple[int, bytes]:
+    def fetch(
+        self, method: str, path: str, content: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
         """Status and body. Raises Refused."""
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        own = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         connection = self._connection()
         try:
-            connection.request(method, path, body=content, headers=headers)
+            connection.request(method, path, body=content, headers={**own, **(headers or {})})
             response = connection.getresponse()
             return response.status, response.read()
         except (OSError, http.client.HTTPException) as error:

@@ -12,10 +12,11 @@ from edgecache.account.grants import Grant
 from edgecache.account.tokens import Tokens
 from edgecache.core.entry import Entry
 from edgecache.core.ledger import Ledger
-from edgecache.core.ports import Store
+from edgecache.core.ports import Audit, AuditLine, Store
 from edgecache.core.units import Duration, Size
 from edgecache.edge.metrics import Metrics
-from edgecache.edge.purge_api import BODY_LIMIT, PurgeApi
+from edgecache.edge.purge_api import PurgeApi
+from edgecache.edge.purge_calls import BODY_LIMIT
 from edgecache.edge.requests import body, credential, target
 from edgecache.edge.server import error_response
 from edgecache.errors import (
@@ -31,6 +32,9 @@ from edgecache.wire.openai_reply import summarise
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
+MOST_LINES = 10_000
+"""Lines of the audit log that are told at once."""
+
 
 class Readiness(msgspec.Struct, frozen=True):
     """`ready` when requests are answered as they should be; `parts` says what is there and how far the rest is."""
@@ -45,6 +49,8 @@ class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     scope: str
     grants: tuple[Grant, ...]
+    tags: tuple[str, ...] = ()
+    tenants: tuple[str, ...] = ()
 
 
 class Admin:
@@ -55,6 +61,7 @@ class Admin:
         book: PolicyBook,
         tokens: Tokens,
         store: Store,
+        audit: Audit,
         ledger: Ledger,
         purges: PurgeApi,
         metrics: Metrics,
@@ -65,6 +72,7 @@ class Admin:
         self._book = book
         self._tokens = tokens
         self._store = store
+        self._audit = audit
         self._ledger = ledger
         self._purges = purges
         self._metrics = metrics
@@ -81,6 +89,7 @@ class Admin:
             ("POST", "/admin/policy/reload"): self._reload,
             ("GET", "/admin/tokens"): self._list_tokens,
             ("POST", "/admin/tokens"): self._create_token,
+            ("GET", "/admin/audit"): self._lines,
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -105,7 +114,11 @@ class Admin:
             return await self._revoke(unquote(path.removeprefix("/admin/tokens/")))
         if path.startswith("/admin/entries/") and request.method == "GET":
             return await self._entry(path.removeprefix("/admin/entries/"))
-        known = sorted({name for _, name in (*self._open, *self._guarded)} | {"/admin/entries/{id}"})
+        if path.startswith("/admin/audit/") and request.method == "GET":
+            return await self._line(path.removeprefix("/admin/audit/"))
+        known = sorted(
+            {name for _, name in (*self._open, *self._guarded)} | {"/admin/audit/{id}", "/admin/entries/{id}"}
+        )
         raise NotFound(f"There is no {request.method} {path[:80]}. Here are {', '.join(known)}.")
 
     def _authenticate(self, request: web.BaseRequest) -> None:
@@ -141,33 +154,45 @@ class Admin:
         return _json({"reloaded": True, "in_force": policy.digest, "routes": len(policy.routes)})
 
     async def _list_tokens(self, request: web.BaseRequest) -> web.Response:
-        listed = [
-            {"name": t.name, "scope": t.scope, "grants": t.grants, "created": t.created} for t in self._tokens.all()
-        ]
-        return _json({"tokens": listed})
+        shown = ("name", "scope", "grants", "created", "tags", "tenants")
+        return _json({"tokens": [{name: getattr(t, name) for name in shown} for t in self._tokens.all()]})
 
     async def _create_token(self, request: web.BaseRequest) -> web.Response:
         try:
             wanted = msgspec.json.decode(await body(request, BODY_LIMIT), type=NewToken)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise BadRequest(f"Expected name, scope and grants: {error}.") from None
-        secret = await self._tokens.create(wanted.name, wanted.scope, wanted.grants)
+        secret = await self._tokens.create(
+            wanted.name, wanted.scope, wanted.grants, tags=wanted.tags, tenants=wanted.tenants
+        )
         return _json({"token": secret, "name": wanted.name}, 201)
 
     async def _revoke(self, name: str) -> web.Response:
         await self._tokens.revoke(name)
         return _json({"revoked": name})
 
+    async def _lines(self, request: web.BaseRequest) -> web.Response:
+        """The newest purges and pushes first."""
+        wanted = request.query.get("limit", "100")
+        if not wanted.isdecimal() or len(wanted) > 5 or not 0 < int(wanted) <= MOST_LINES:
+            raise BadRequest(f"`limit` is a number from 1 to {MOST_LINES}, not {wanted[:40]!r}.")
+        return _json({"lines": await self._audit.lines(int(wanted))})
+
+    async def _line(self, name: str) -> web.Response:
+        line: AuditLine | None = await self._audit.line(name) if _is_id(name) else None
+        if line is None:
+            raise NotFound(f"The audit log has no line {name[:40]!r}.")
+        return _json(line)
+
     async def _entry(self, name: str) -> web.Response:
         """Everything about one answer but its text."""
-        key = bytes.fromhex(name) if len(name) == 32 and not name.strip("0123456789abcdef") else b""
-        entry = await self._store.find(key) if key else None
+        entry = await self._store.find(bytes.fromhex(name)) if _is_id(name) else None
         if entry is None:
             raise NotFound(f"There is no entry {name[:40]!r}: it was never stored, or has been freed.")
         return _json(self._explain(entry))
 
     def _explain(self, entry: Entry) -> dict[str, Any]:
-        killer = self._ledger.killer(entry.tags, entry.horizon)
+        killer = self._ledger.killer_of(entry)
         summary = summarise(entry.framing, entry.body)
         return {
             "id": entry.id,
@@ -186,6 +211,10 @@ class Admin:
             "bytes": len(entry.body),
             "completion_tokens": summary.completion_tokens,
         }
+
+
+def _is_id(name: str) -> bool:
+    return len(name) == 32 and not name.strip("0123456789abcdef")
 
 
 def _plain(value: object) -> object:

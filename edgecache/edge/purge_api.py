@@ -1,141 +1,237 @@
-"""The purge calls: Fastly's shapes, so that its clients work, and ours. On both listeners, never without a token.
-Source: Fastly's purging API, https://www.fastly.com/documentation/reference/api/purging/.
-"""
+"""The purge calls: Fastly's shapes, so that its clients work, and ours. On both listeners, never without a token."""
 
-import logging
+import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from urllib.parse import unquote
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from edgecache.account.grants import Grant
+from edgecache.account.grants import PURGING, Token
+from edgecache.account.scopes import named
 from edgecache.account.tokens import Tokens
+from edgecache.core.canonical import normalise
+from edgecache.core.entry import Scope
+from edgecache.core.ledger import Ledger
+from edgecache.core.meaning import Meaning
+from edgecache.core.policy import WhenBlind
+from edgecache.core.ports import Audit, Embedder, Store
 from edgecache.core.purges import PurgeRecord
-from edgecache.core.tags import Tag
-from edgecache.edge.requests import body, credential, target
-from edgecache.errors import BadRequest, NotFound, RequestError, StoreUnavailable, Unauthenticated
-from edgecache.purge import orders
-from edgecache.wire import surrogate
+from edgecache.edge import purge_calls, purge_rights
+from edgecache.edge.purge_audit import Order, Protocolled, Purges, printable, word
+from edgecache.edge.purge_calls import Asked, Services, Similar
+from edgecache.edge.requests import credential, target
+from edgecache.errors import BadRequest, EmbeddingUnavailable, NotFound, RequestError, StoreUnavailable, Unauthenticated
+from edgecache.policy_book import PolicyBook
+from edgecache.purge.preview import CUT, Preview, Walk
+from edgecache.purge.roll import Ordered
 
-SERVICE = "edgecache"
-BODY_LIMIT = 1 << 20
+WALK = 60.0
+"""Seconds for which a preview may go through the store."""
+COUNT = 2.0
+"""Seconds for which the answer to a purge by meaning waits for what it hit to be counted."""
 
 _OURS = re.compile(r"/service/[^/]*/purge(_all|/.*)?|/purge/.*")
-_SERVICE = re.compile(r"/service/(?P<service>[^/]*)/(?P<call>purge_all|purge)(?:/(?P<key>.*))?")
-LOGGED = 8
-"""Tags of one purge that are written out in the log."""
-
-_log = logging.getLogger("edgecache.purge")
-
-Order = Callable[[Sequence[Tag]], Awaitable[PurgeRecord]]
+_PROGRESS = re.compile(r"/purge/progress/([0-9a-f]{1,64})")
 
 
-class NotYet(RequestError):
-    """A call that a later version answers. Refused, rather than taken for something else."""
+class Unavailable(RequestError):
+    """What a call needs besides the purge log is not there now."""
 
-    status = 501
+    status = 503
 
 
 class PurgeApi:
-    """`order` puts tags into the log and in force; when it returns, what it killed is served no more."""
+    """`service` is the deployment's id for Fastly's clients, `services` are further ids, each for a scope; `anonymous`
+    is the scope of callers without a credential. `ordered` is told the id of each purge ordered here.
+    """
 
-    def __init__(self, order: Order, tokens: Tokens) -> None:
-        self._order = order
+    def __init__(
+        self,
+        purges: Purges,
+        tokens: Tokens,
+        audit: Audit,
+        store: Store,
+        ledger: Ledger,
+        embedder: Embedder | None,
+        book: PolicyBook,
+        *,
+        service: str,
+        services: Mapping[str, str],
+        secret: bytes,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        anonymous: str,
+        ordered: Callable[[str], None],
+    ) -> None:
+        self._purges = purges
+        self._protocolled = Protocolled(purges, audit, clock=clock, ordered=ordered)
         self._tokens = tokens
+        self._store = store
+        self._ledger = ledger
+        self._embedder = embedder
+        self._book = book
+        self._services = Services(service, services, lambda name: named(name, anonymous))
+        self._secret = secret
+        self._clock = clock
+        self._new_id = new_id
+        self._walking = asyncio.Lock()
 
     def owns(self, method: str, path: str) -> bool:
         """Whether a request is a purge call. The method PURGE is ours on every path."""
         if method == "POST":
             return path.startswith(("/purge/", "/service/")) and _OURS.fullmatch(path) is not None
-        return method == "PURGE"
+        return method == "PURGE" or (method == "GET" and _PROGRESS.fullmatch(path) is not None)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answers `{"status": "ok", "id": ...}`, or `{"msg": ..., "detail": ...}`."""
+        """Answers `{"status": "ok", "id": ...}` or the like, or `{"msg": ..., "detail": ...}`."""
         try:
-            return await self._purge(request)
+            token = self._authenticate(request)
+            path, _ = target(request)
+            answer = self._progress(path) if request.method == "GET" else await self._call(request, path, token)
         except RequestError as error:
-            return _refused(error.status, type(error).__name__, error.message)
+            return _json({"msg": type(error).__name__, "detail": error.message}, error.status)
         except StoreUnavailable as error:
-            return _refused(503, "Not purged", f"The purge log did not take it, ask again: {error}")
+            return _json({"msg": "Not purged", "detail": f"The purge log did not take it, ask again: {error}"}, 503)
+        return _json(answer)
 
-    async def _purge(self, request: web.BaseRequest) -> web.StreamResponse:
-        who = self._authenticate(request)
-        _refuse_unavailable(request)
-        path, _ = target(request)
-        tags, named = await self._tags(request, path)
-        record = await self._order(tags)
-        _log.info("purge %s by %r: %d tags: %s", record.id, who, len(tags), _shown(tags))
-        answer = dict.fromkeys(named, record.id) if named else {"status": "ok", "id": record.id}
-        return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
-
-    def _authenticate(self, request: web.BaseRequest) -> str:
+    def _authenticate(self, request: web.BaseRequest) -> Token:
         secret = request.headers.get("Fastly-Key") or credential(request.headers)
         if not secret:
             raise Unauthenticated("Purging needs a token: send it as `Fastly-Key` or `Authorization: Bearer`.")
-        return self._tokens.holder(secret, Grant.PURGE).name
+        return self._tokens.holder(secret, *PURGING)
 
-    async def _tags(self, request: web.BaseRequest, path: str) -> tuple[Sequence[Tag], Sequence[str]]:
-        """What to purge; and the keys, where the answer lists them."""
-        if request.method == "PURGE":
-            return orders.by_path(path), ()
-        found = _SERVICE.fullmatch(path)
-        if found is None:
-            return _ours(path.removeprefix("/purge/")), ()
-        if found["service"] != SERVICE:
-            raise NotFound(f"There is no service {found['service'][:80]!r}; this one is {SERVICE!r}.")
-        if found["call"] == "purge_all":
-            return orders.everything(), ()
-        if found["key"] is not None:
-            return orders.by_keys([unquote(found["key"])]), ()
-        named = await _many(request)
-        return orders.by_keys(named), named
+    async def _call(self, request: web.BaseRequest, path: str, token: Token) -> dict[str, Any]:
+        asked = await purge_calls.read(request, path, self._services, self._secret)
+        scopes = purge_rights.scopes(asked, token, self._services.named)
+        orders = await self._orders(asked, scopes)
+        return await (self._shown(orders) if asked.dry_run else self._purge(asked, orders, token))
+
+    # --- what is to be ordered ------------------------------------------------------------------------------------
+
+    async def _orders(self, asked: Asked, scopes: Sequence[Scope]) -> Sequence[Order]:
+        """One, or one for each scope where it is by meaning."""
+        if asked.similar is None:
+            tags = purge_rights.narrowed(asked.tags, scopes)
+            return [Order(id=self._new_id(), tags=tags, effect=asked.effect)]
+        meaning = await self._meaning(asked.similar)
+        text = f"meaning within {meaning.radius:g} of {asked.similar.text[:CUT]!r}"
+        return [
+            Order(
+                id=self._new_id(),
+                tags=(),
+                effect=asked.effect,
+                meaning=msgspec.structs.replace(meaning, scope=scope),
+                words=printable(text + (f" within {scope}" if scope else "")),
+            )
+            for scope in scopes or ("",)
+        ]
+
+    async def _meaning(self, similar: Similar) -> Meaning:
+        text = normalise(similar.text)
+        if not text:
+            raise BadRequest("Give a `text`: answers to questions like it are purged.")
+        if self._embedder is None:
+            raise Unavailable("There is no embedding model on this node.")
+        try:
+            vector = await self._embedder.embed(text)
+        except EmbeddingUnavailable as error:
+            raise Unavailable(f"The embedding model of this node does not answer: {error}") from None
+        if vector is None:
+            raise BadRequest("The `text` is longer than the embedding model reads: shorten it.")
+        return Meaning(vector, self._embedder.identity, similar.radius)
+
+    # --- purge ----------------------------------------------------------------------------------------------------
+
+    async def _purge(self, asked: Asked, orders: Sequence[Order], token: Token) -> dict[str, Any]:
+        now = asyncio.get_running_loop().time
+        started = now()
+        walk = asyncio.create_task(self._count(orders)) if asked.similar is not None else None
+        try:
+            ordered = [await self._protocolled.order(token.name, order) for order in orders]
+            waited = await self._wait(ordered[-1], started) if asked.wait else {}
+            found = await walk if walk is not None else {}
+        finally:
+            if walk is not None:
+                walk.cancel()
+        identity = ordered[-1].record.id
+        if asked.listed and not waited:
+            return dict.fromkeys(asked.keys, identity)
+        answer: dict[str, Any] = {"status": "ok", "id": identity}
+        if asked.listed:
+            answer["keys"] = dict.fromkeys(asked.keys, identity)
+        if len(ordered) > 1:
+            answer["ids"] = [one.record.id for one in ordered]
+        return {**answer, **found, **waited}
+
+    async def _wait(self, ordered: Ordered, started: float) -> dict[str, Any]:
+        nodes = await self._purges.wait_all(ordered)
+        milliseconds = 1_000 * (asyncio.get_running_loop().time() - started)
+        return {
+            "nodes": {"applied": nodes.applied, "blind": nodes.blind},
+            "serve_stale_routes": self._serve_stale(),
+            "ms": round(milliseconds, 1),
+        }
+
+    def _serve_stale(self) -> list[str]:
+        """Routes that go on serving from cache on a node that is cut off."""
+        return [route.name for route in self._book.policy.routes if route.when_blind is WhenBlind.SERVE_STALE]
+
+    def _progress(self, path: str) -> dict[str, Any]:
+        found = _PROGRESS.fullmatch(path)
+        assert found is not None  # `owns` let it through
+        standing = self._purges.progress(found[1])
+        if standing is None:
+            raise NotFound("This node has ordered no such purge, or has forgotten it since.")
+        return {
+            "id": found[1],
+            "sequence": standing.sequence,
+            "applied": standing.applied,
+            "waiting": standing.waiting,
+            "blind": standing.blind,
+            "done": standing.done,
+            "serve_stale_routes": self._serve_stale(),
+        }
+
+    # --- look -----------------------------------------------------------------------------------------------------
+
+    async def _shown(self, orders: Sequence[Order]) -> dict[str, Any]:
+        """Nothing is purged."""
+        try:
+            async with self._walking:
+                preview = await self._walk(orders).run(WALK)
+        except StoreUnavailable as error:
+            raise Unavailable(f"The store cannot be read: {error}") from None
+        return {"status": "ok", "dry_run": True, **_found(preview)}
+
+    async def _count(self, orders: Sequence[Order]) -> dict[str, Any]:
+        """What a purge that is happening hits. It is not undone where that cannot be told."""
+        try:
+            return _found(await self._walk(orders).run(COUNT))
+        except StoreUnavailable:
+            return {"count": None, "examples": [], "uncompared": None, "complete": False}
+
+    def _walk(self, orders: Sequence[Order]) -> Walk:
+        now = self._clock()
+        records = [PurgeRecord(order.id, order.tags, now, order.effect, order.meaning) for order in orders]
+        return Walk(self._store, self._ledger, records, now=now)
 
     def __repr__(self) -> str:
-        return f"<PurgeApi service={SERVICE}>"
+        return f"<PurgeApi {self._services!r} {self._protocolled!r}>"
 
 
-def _shown(tags: Sequence[Tag]) -> str:
-    """For the log: what owners call their keys may hold anything, line breaks too."""
-    return ", ".join(f"{tag.kind}:{tag.value[:80]!r}" for tag in tags[:LOGGED])
+def _found(preview: Preview) -> dict[str, Any]:
+    return {
+        "count": preview.count,
+        "examples": [
+            {"id": example.id, "question": example.question, "tags": [word(tag) for tag in example.tags]}
+            for example in preview.examples
+        ],
+        "uncompared": preview.uncompared,
+        "complete": preview.complete,
+    }
 
 
-def _ours(rest: str) -> tuple[Tag, ...]:
-    """`id/<id>`, or host and path."""
-    if rest.startswith("id/"):
-        return orders.by_id(rest.removeprefix("id/"))
-    if rest.split("?")[0] == "similar":
-        raise NotYet("Purging by meaning is not available yet.")
-    return orders.by_url(rest)
-
-
-def _refuse_unavailable(request: web.BaseRequest) -> None:
-    """Promises that cannot be kept yet are refused: a hard purge in place of a soft one would lose answers."""
-    if "Fastly-Soft-Purge" in request.headers:
-        raise NotYet("Soft purge is not available yet; nothing was purged.")
-    if "wait" in request.query or "wait" in request.headers:
-        raise NotYet("wait=all is not available yet; nothing was purged.")
-
-
-async def _many(request: web.BaseRequest) -> Sequence[str]:
-    """From the header, else from `{"surrogate_keys": [...]}`."""
-    value = " ".join(request.headers.getall("Surrogate-Key", ()))
-    if value:
-        found = surrogate.split_keys(value)
-        if problems := surrogate.problems(found, length=len(value.encode(errors="replace"))):
-            raise BadRequest("; ".join(problems))
-        return found
-    content = await body(request, BODY_LIMIT)
-    try:
-        return msgspec.json.decode(content, type=dict[str, list[str]])["surrogate_keys"]
-    except (msgspec.DecodeError, KeyError, RecursionError, UnicodeDecodeError):
-        raise BadRequest('Name the keys in a `Surrogate-Key` header or as {"surrogate_keys": [...]}.') from None
-
-
-def _refused(status: int, message: str, detail: str) -> web.Response:
-    return web.Response(
-        status=status,
-        body=msgspec.json.encode({"msg": message, "detail": detail}),
-        content_type="application/json",
-    )
+def _json(value: Any, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")

@@ -1,5 +1,6 @@
 """What an owner can ask to be purged, as tags, with every reason why it cannot be."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from urllib.parse import unquote, unquote_to_bytes
@@ -46,6 +47,27 @@ def by_url(target: str) -> tuple[Tag, ...]:
     whole = unquote(target) if "/" not in target or _QUOTED_SCHEME.match(target) else target
     rest = _SCHEME.sub("", whole, count=1) if _SCHEME.match(whole) else whole
     return by_path("/" + rest.partition("/")[2])
+
+
+def by_name(kind: Kind, name: str) -> tuple[Tag, ...]:
+    """Every answer of a route or a model."""
+    if not fits(name):
+        raise BadRequest(f"Name the {kind}, in 1 to {MAX_KEY_BYTES} bytes.")
+    return (Tag(kind, name),)
+
+
+def by_user(user: str, secret: bytes) -> tuple[Tag, ...]:
+    """Every answer that was filled for this person, as their application names them."""
+    if not user:
+        raise BadRequest("Name the user as the requests did: in `user`, `safety_identifier` or `metadata.user_id`.")
+    return (user_tag(user, secret),)
+
+
+def user_tag(user: str, secret: bytes) -> Tag:
+    """Who an answer was filled for: BLAKE2b keyed with the deployment's secret, so that the name is nowhere kept."""
+    key = secret if len(secret) <= hashlib.blake2b.MAX_KEY_SIZE else hashlib.blake2b(secret).digest()
+    name = user.encode(errors="surrogatepass")
+    return Tag(Kind.USER, hashlib.blake2b(name, digest_size=16, key=key, person=b"user").hexdigest())
 
 
 def url_tag(path: str) -> Tag:

@@ -1,0 +1,1 @@
+"""What can be typed: a file for each command or group of them; `cli.py` puts them together."""
