@@ -1,4 +1,4 @@
-"""Entries and log records as bytes, for every store alike.
+"""Entries, log records and lines of the audit log as bytes, for every store alike.
 
 A sealed blob is one version byte, one method byte (0 as it is, 1 Zstandard), the CRC-32 of the rest (4 bytes,
 little-endian), and the rest. An entry is two of them: the head (everything but the body, MessagePack), which is all
@@ -6,20 +6,26 @@ that rebuilding an index reads, and the body, compressed where that pays.
 """
 
 import asyncio
+import hashlib
 import struct
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 import zstandard
 
 from edgecache.core.entry import Entry
+from edgecache.core.ports import AuditLine
 from edgecache.core.purges import PurgeRecord
+from edgecache.core.tags import Tag
 from edgecache.errors import StoreUnavailable
 
-VERSION = 1
+VERSION = 2
+"""Of entries, records and lines of the audit log alike. What an older edgecache wrote of entries is not read: it knew
+nothing of soft purges and purges by meaning."""
+RECORD_VERSIONS = (1, VERSION)
 _PLAIN, _ZSTD = 0, 1
 _PREFIX = struct.Struct("<BBI")
 
@@ -30,6 +36,7 @@ _QUICK = 32_768
 
 _ENTRY = msgspec.msgpack.Decoder(Entry)
 _RECORD = msgspec.msgpack.Decoder(PurgeRecord)
+_LINE = msgspec.msgpack.Decoder(AuditLine)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,22 +76,25 @@ class Codec:
             raise StoreUnavailable(f"entry {entry.id} cannot be stored: {error}") from error
         return Blobs(_seal(head), self._seal_body(entry.body))
 
-    def decode(self, blobs: Blobs) -> Entry | None:
-        """None where either blob cannot be read."""
+    def decode(self, blobs: Blobs, compared_to: int = 0) -> Entry | None:
+        """None where either blob cannot be read. `compared_to` is what the store knows of it beside the head."""
         try:
             entry = _ENTRY.decode(_open(blobs.head)[1])
-            return msgspec.structs.replace(entry, body=self._open_body(blobs.body))
+            body = self._open_body(blobs.body)
         except (_UnreadableError, msgspec.DecodeError, zstandard.ZstdError):
             self._count()
             return None
+        return msgspec.structs.replace(entry, body=body, compared_to=max(entry.compared_to, compared_to))
 
-    def decode_head(self, head: bytes) -> Entry | None:
-        """The entry with an empty body; None where the head cannot be read."""
+    def decode_head(self, head: bytes, compared_to: int = 0) -> Entry | None:
+        """As `decode`, with an empty body."""
         try:
-            return _ENTRY.decode(_open(head)[1])
+            entry = _ENTRY.decode(_open(head)[1])
         except (_UnreadableError, msgspec.DecodeError):
             self._count()
             return None
+        newer = compared_to > entry.compared_to
+        return msgspec.structs.replace(entry, compared_to=compared_to) if newer else entry
 
     def _seal_body(self, body: bytes) -> bytes:
         if len(body) >= _SMALLEST_COMPRESSED:
@@ -118,13 +128,13 @@ def _seal(payload: bytes, method: int = _PLAIN) -> bytes:
     return _PREFIX.pack(VERSION, method, zlib.crc32(payload)) + payload
 
 
-def _open(blob: bytes) -> tuple[int, bytes]:
+def _open(blob: bytes, versions: tuple[int, ...] = (VERSION,)) -> tuple[int, bytes]:
     """Method and payload."""
     if len(blob) < _PREFIX.size:
         raise _UnreadableError("cut short")
     version, method, checksum = _PREFIX.unpack_from(blob)
     payload = blob[_PREFIX.size :]
-    if version != VERSION or method not in (_PLAIN, _ZSTD):
+    if version not in versions or method not in (_PLAIN, _ZSTD):
         raise _UnreadableError(f"version {version}, method {method}")
     if zlib.crc32(payload) != checksum:
         raise _UnreadableError("damaged")
@@ -142,16 +152,37 @@ def encode_record(record: PurgeRecord) -> bytes:
         raise StoreUnavailable(f"purge {record.id} cannot be logged: {error}") from error
 
 
-def decode_record(sequence: int, blob: bytes) -> PurgeRecord:
-    """Unlike an entry, a purge that cannot be read is never skipped: what it killed would come back.
+def decode_record(blob: bytes) -> PurgeRecord | None:
+    """None where it cannot be read: damaged, or written by a newer version."""
+    try:
+        return _RECORD.decode(_open(blob, RECORD_VERSIONS)[1])
+    except (_UnreadableError, msgspec.DecodeError):
+        return None
 
+
+def encode_line(line: AuditLine) -> bytes:
+    """
     Raises:
-        StoreUnavailable: damaged, or written by a newer version.
+        StoreUnavailable: a text of the line is not Unicode (a lone surrogate).
     """
     try:
-        return _RECORD.decode(_open(blob)[1])
-    except (_UnreadableError, msgspec.DecodeError) as error:
-        raise StoreUnavailable(f"record {sequence} of the purge log cannot be read: {error}") from error
+        return _seal(msgspec.msgpack.encode(line))
+    except UnicodeEncodeError as error:
+        raise StoreUnavailable(f"line {line.id} of the audit log cannot be written: {error}") from error
+
+
+def decode_line(blob: bytes, hit: int) -> AuditLine | None:
+    """With what was `hit` since it was written; None where it cannot be read."""
+    try:
+        line = _LINE.decode(_open(blob)[1])
+    except (_UnreadableError, msgspec.DecodeError):
+        return None
+    return msgspec.structs.replace(line, entries=line.entries + hit)
+
+
+def mark(tags: Iterable[Tag]) -> bytes:
+    """8 bytes that tell sets of tags apart, in whatever order they come."""
+    return hashlib.blake2b(msgspec.msgpack.encode(sorted(set(tags))), digest_size=8).digest()
 
 
 async def off_loop(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

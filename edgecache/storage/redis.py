@@ -2,6 +2,7 @@
 
 import logging
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,11 +10,13 @@ import msgspec
 
 from edgecache.errors import InvalidSettings, StoreUnavailable
 from edgecache.storage.breaker import BreakerStatistics
+from edgecache.storage.redis_audit import RedisAudit
 from edgecache.storage.redis_client import RedisClient
+from edgecache.storage.redis_feed import RedisFeed
 from edgecache.storage.redis_log import RedisLog
 from edgecache.storage.redis_registry import RedisRegistry
 from edgecache.storage.redis_store import RedisStore
-from edgecache.storage.statistics import LogStatistics, StoreStatistics
+from edgecache.storage.statistics import FeedStatistics, LogStatistics, StoreStatistics
 
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]+")
 """No braces (they choose the slot in a Cluster) and nothing that a pattern would read as a wildcard."""
@@ -22,37 +25,44 @@ logger = logging.getLogger(__name__)
 
 
 class RedisStatistics(msgspec.Struct, frozen=True):
-    """What store and log counted, and how often the server was taken to hang."""
+    """What the parts counted, and how often the server was taken to hang."""
 
     store: StoreStatistics
     log: LogStatistics
+    feed: FeedStatistics
     breaker: BreakerStatistics
 
 
 class RedisStorage:
-    """Entries, log and registry under keys that begin with `prefix`; any number of nodes may share them.
+    """Entries and logs under keys that begin with `prefix`; any number of nodes may share them.
 
     `url` is redis://, rediss:// or unix:// for one server, redis+cluster:// or rediss+cluster:// for a Cluster (there
     may be several hosts, separated by commas). What follows `?` goes to redis-py: `socket_timeout`, `ssl_ca_certs`.
+    `node` is the name under which the others know this one, by chance where it is empty; `lease` is how long (seconds)
+    it serves by what it has read of the log, 0 for 2 s, or 5 s where the server has replicas.
     """
 
-    def __init__(self, url: str, prefix: str = "edgecache") -> None:
+    def __init__(self, url: str, prefix: str = "edgecache", node: str = "", lease: float = 0.0) -> None:
         """
         Raises:
             InvalidSettings: another scheme, or a prefix with other characters than letters, digits and `._:-`.
         """
         if not _PREFIX.fullmatch(prefix):
             raise InvalidSettings([f"the prefix of a Redis store is made of letters, digits and ._:- ({prefix!r})"])
-        self._client = RedisClient(url)
+        name = node or secrets.token_hex(8)
+        self._client, waiting = RedisClient(url), RedisClient(url)
         self.store = RedisStore(self._client, prefix)
-        self.log = RedisLog(self._client, RedisClient(url), prefix)
+        self.log = RedisLog(self._client, waiting, prefix, node=name, lease=lease)
         self.registry = RedisRegistry(self._client, prefix)
+        self.feed = RedisFeed(self._client, waiting, prefix, name)
+        self.audit = RedisAudit(self._client, prefix)
 
     def __repr__(self) -> str:
         return f"<RedisStorage {self._client!r}>"
 
     def statistics(self) -> RedisStatistics:
-        return RedisStatistics(self.store.statistics(), self.log.statistics(), self._client.statistics())
+        breaker = self._client.statistics()
+        return RedisStatistics(self.store.statistics(), self.log.statistics(), self.feed.statistics(), breaker)
 
     async def open(self) -> None:
         """
@@ -63,11 +73,13 @@ class RedisStorage:
         try:
             _check(await self._client.info())
             await self.log.open()
+            await self.feed.open()
         except BaseException:
             await self.close()
             raise
 
     async def close(self) -> None:
+        await self.feed.close()
         await self.log.close()
 
 

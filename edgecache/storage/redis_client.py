@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.cluster import ClusterNode, PipelineCommand
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import MovedError, RedisClusterException, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from edgecache.errors import InvalidSettings, StoreUnavailable
@@ -98,6 +98,19 @@ class RedisClient:
             for command in commands:
                 pipeline.execute_command(*command)
             return list(await pipeline.execute())
+
+    async def confirmed(self, command: Command, key: str, milliseconds: int) -> tuple[Any, int]:
+        """A write to the slot of `key`; its reply, and how many replicas had it after so long at most."""
+        both = (command, ("WAIT", 1, milliseconds))
+        async with self._turn() as client:
+            if isinstance(client, RedisCluster):
+                reply, confirmed = await _on_one_connection(client, key, both)
+            else:
+                pipeline = client.pipeline(transaction=False)
+                for each in both:
+                    pipeline.execute_command(*each)
+                reply, confirmed = await pipeline.execute()
+        return reply, int(confirmed)
 
     async def pages(self, pattern: str, count: int) -> AsyncIterator[list[bytes]]:
         """Names of keys on all primaries; one that is there all the while comes at least once, perhaps twice."""
@@ -190,6 +203,28 @@ def _cluster(url: str) -> RedisCluster:
     plain = parts._replace(scheme=parts.scheme.removesuffix("+cluster"), netloc=credentials + at + first)
     seeds = [ClusterNode(*_address(other)) for other in others]
     return RedisCluster.from_url(plain.geturl(), startup_nodes=seeds, **_OPTIONS)
+
+
+async def _on_one_connection(client: RedisCluster, key: str, commands: Sequence[Command]) -> list[Any]:
+    """To the node that holds the slot of `key`: `WAIT` counts what its own connection wrote. Where the slot has moved
+    nothing was written; redis-py learns where to by an ordinary command.
+    """
+    for _ in range(2):
+        node = client.get_node_from_key(key)
+        if node is None:
+            raise StoreUnavailable(f"no node of the Cluster holds the slot of {key}")
+        sent = [PipelineCommand(position, *command) for position, command in enumerate(commands)]
+        try:
+            await node.execute_pipeline(sent)
+        finally:
+            if any(isinstance(each.result, Exception) for each in sent):
+                await client.execute_command("EXISTS", key)
+        if not isinstance(sent[0].result, MovedError):
+            break
+    for each in sent:
+        if isinstance(each.result, Exception):
+            raise each.result
+    return [each.result for each in sent]
 
 
 def _address(host: str) -> tuple[str, int]:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import msgspec
 
+from edgecache.storage.sqlite_audit import SqliteAudit
 from edgecache.storage.sqlite_database import SqliteDatabase
+from edgecache.storage.sqlite_feed import SilentFeed
 from edgecache.storage.sqlite_log import SqliteLog
 from edgecache.storage.sqlite_registry import SqliteRegistry
 from edgecache.storage.sqlite_store import SqliteStore
@@ -20,10 +22,10 @@ class SqliteStatistics(msgspec.Struct, frozen=True):
 
 
 class SqliteStorage:
-    """Entries, log and registry in the file `path` (mode 0600; its folder is made where there is none).
+    """Entries, log, registry and audit log in the file `path` (mode 0600; its folder is made where there is none).
 
     One process at a time may open a file; `read_only` opens may come beside it (for the command line), and there
-    everything that writes raises StoreUnavailable. Opening and closing this opens and closes all three parts.
+    everything that writes raises StoreUnavailable. Opening and closing this opens and closes all parts.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -31,6 +33,8 @@ class SqliteStorage:
         self.store = SqliteStore(self._database)
         self.log = SqliteLog(self._database)
         self.registry = SqliteRegistry(self._database)
+        self.feed = SilentFeed()
+        self.audit = SqliteAudit(self._database)
 
     def __repr__(self) -> str:
         return f"<SqliteStorage {self._database!r}>"

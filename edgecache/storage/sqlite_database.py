@@ -15,17 +15,25 @@ from edgecache.storage.sqlite_writer import SqliteWriter, translated
 
 T = TypeVar("T")
 
-SCHEMA = 1
+SCHEMA = 2
 READERS = 4
 
-_TABLES = """
+_NEW_TABLES = """
 CREATE TABLE entries (
     id INTEGER PRIMARY KEY,
     key BLOB NOT NULL UNIQUE,
     scope TEXT NOT NULL,
     head BLOB NOT NULL,
-    body BLOB NOT NULL
+    body BLOB NOT NULL,
+    version TEXT NOT NULL,
+    tags BLOB NOT NULL,
+    compared INTEGER NOT NULL
 );
+CREATE TABLE audit (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, line BLOB NOT NULL);
+CREATE TABLE audit_hits (id TEXT PRIMARY KEY, entries INTEGER NOT NULL) WITHOUT ROWID;
+"""
+_TABLES = f"""
+{_NEW_TABLES}
 CREATE TABLE log (sequence INTEGER PRIMARY KEY, record BLOB NOT NULL);
 CREATE TABLE log_state (identity TEXT NOT NULL, newest INTEGER NOT NULL);
 CREATE TABLE facts (kind TEXT, name TEXT, value BLOB NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
@@ -183,10 +191,14 @@ def _make_private(path: Path) -> None:
 
 
 def _create_tables(connection: sqlite3.Connection) -> None:
-    """In a file that is empty; in one transaction, so that a half-made file cannot be."""
-    if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() != (0,):
+    """In a file that is empty, or of the schema before; in one transaction, so that a half-made file cannot be. Entries
+    of the schema before go: they lack what decides about them now.
+    """
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if tables == 0:
+        steps = f"{_TABLES} INSERT INTO log_state VALUES ('{secrets.token_hex(16)}', 0);"
+    elif connection.execute("PRAGMA user_version").fetchone() == (1,):
+        steps = f"DROP TABLE entries; {_NEW_TABLES}"
+    else:
         return
-    identity = secrets.token_hex(16)
-    connection.executescript(
-        f"BEGIN; {_TABLES} INSERT INTO log_state VALUES ('{identity}', 0); PRAGMA user_version={SCHEMA}; COMMIT;"
-    )
+    connection.executescript(f"BEGIN; {steps} PRAGMA user_version={SCHEMA}; COMMIT;")

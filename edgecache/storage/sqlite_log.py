@@ -1,10 +1,13 @@
 """The log of purges in SQLite: what the nodes of one file have, which is one node."""
 
 import asyncio
+import math
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Future
 
+from edgecache.core.ports import Heard, Member
 from edgecache.core.purges import Logged, PurgeRecord
 from edgecache.errors import StoreUnavailable
 from edgecache.storage.codec import decode_record, encode_record
@@ -26,17 +29,22 @@ class SqliteLog:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._closed = True
-        self._appended = self._followers = 0
+        self._appended = self._followers = self._unknown = 0
 
     def __repr__(self) -> str:
         return f"<SqliteLog {self._database!r} {self.statistics()}>"
 
     def statistics(self) -> LogStatistics:
-        return LogStatistics(self._identity, self._appended, self._followers, 0)
+        return LogStatistics(self._identity, self._appended, self._followers, 0, self._unknown)
 
     @property
     def identity(self) -> str:
         return self._identity
+
+    @property
+    def lease(self) -> float:
+        """No other node writes to this log: what is known here holds for ever."""
+        return math.inf
 
     async def open(self) -> None:
         await self._database.open()
@@ -59,9 +67,11 @@ class SqliteLog:
     async def read(self, after: int, limit: int = 1_000) -> Sequence[Logged]:
         """A first sequence above `after` + 1 says that what lay between was trimmed."""
         rows = await self._database.read(lambda connection: _read(connection, after, limit))
-        return [Logged(sequence, decode_record(sequence, blob)) for sequence, blob in rows]
+        batch = [Logged(sequence, decode_record(blob)) for sequence, blob in rows]
+        self._unknown += sum(logged.record is None for logged in batch)
+        return batch
 
-    async def follow(self, after: int) -> AsyncIterator[Sequence[Logged]]:
+    async def follow(self, after: int) -> AsyncIterator[Heard]:
         """
         Raises:
             StoreUnavailable: the log was closed, or cannot be read.
@@ -70,14 +80,21 @@ class SqliteLog:
         try:
             while not self._closed:
                 changed = self._changed  # before reading: an append that the read misses sets this one
+                sent = time.monotonic()
                 if batch := await self.read(after, FOLLOW_BATCH):
                     after = batch[-1].sequence
-                    yield batch
+                    yield Heard(sent, batch)
                 else:
                     await changed.wait()
             raise StoreUnavailable("the log is closed")
         finally:
             self._followers -= 1
+
+    async def roll(self) -> Mapping[str, Member]:
+        return {}
+
+    async def strike(self, node: str, applied: int) -> None:
+        return None
 
     async def trim(self, through: int) -> int:
         """Forget records up to `through`, but never the newest, so that what is missing shows; how many."""

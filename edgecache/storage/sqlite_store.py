@@ -3,18 +3,28 @@
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from typing import Any, TypeAlias
 
 from edgecache.core.entry import Entry, Scope
-from edgecache.storage.codec import Blobs, Codec, off_loop
+from edgecache.storage.codec import Blobs, Codec, mark, off_loop
 from edgecache.storage.sqlite_database import SqliteDatabase
 from edgecache.storage.statistics import StoreStatistics
 
 SCAN_BATCH = 500
 
 _PUT = """
-INSERT INTO entries (key, scope, head, body) VALUES (?, ?, ?, ?)
-ON CONFLICT (key) DO UPDATE SET scope = excluded.scope, head = excluded.head, body = excluded.body
+INSERT INTO entries (scope, head, body, version, tags, compared, key) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET scope = excluded.scope, head = excluded.head, body = excluded.body,
+version = excluded.version, tags = excluded.tags, compared = excluded.compared
 """
+_REPLACE = """
+UPDATE entries SET scope = ?, head = ?, body = ?, version = ?, tags = ?, compared = ?
+WHERE key = ? AND scope = ? AND version = ? AND tags = ?
+"""
+_COMPARED = "UPDATE entries SET compared = max(compared, ?) WHERE key = ? AND scope = ? AND version = ?"
+_DELETE = "DELETE FROM entries WHERE key = ? AND scope = ? AND version = ?"
+
+Row: TypeAlias = tuple[Any, ...]
 
 
 class SqliteStore:
@@ -47,18 +57,29 @@ class SqliteStore:
         self._hits += entry is not None
         return entry
 
+    async def head(self, key: bytes) -> Entry | None:
+        return await self._database.read(lambda connection: self._head(connection, key))
+
     async def put(self, entry: Entry) -> None:
         """Survives kill -9 once it returned; after a power cut the last entries may be missing."""
-        blobs = await off_loop(len(entry.body), self._codec.encode, entry)
-        row = (entry.key, entry.scope, blobs.head, blobs.body)
-        await self._database.write(lambda connection: connection.execute(_PUT, row), durable=False)
+        row = await self._row(entry)
+        await self._database.write(lambda connection: connection.execute(_PUT, (*row, entry.key)), durable=False)
         self._puts += 1
 
-    async def delete(self, entries: Sequence[tuple[Scope, bytes]]) -> int:
-        rows = [(key, scope) for scope, key in entries]
-        count = await self._database.write(lambda connection: _delete(connection, rows), durable=False)
-        self._deleted += count
-        return count
+    async def replace(self, old: Entry, new: Entry) -> bool:
+        row = (*await self._row(new), *_which(old), mark(old.tags))
+        done = await self._database.write(lambda connection: connection.execute(_REPLACE, row).rowcount, durable=False)
+        self._puts += done
+        return done > 0
+
+    async def compared(self, entries: Sequence[Entry], through: int) -> None:
+        rows = [(through, *_which(entry)) for entry in entries]
+        await self._database.write(lambda connection: connection.executemany(_COMPARED, rows), durable=False)
+
+    async def delete(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        deleted = await self._database.write(lambda connection: _delete(connection, entries), durable=False)
+        self._deleted += len(deleted)
+        return deleted
 
     async def scan(self) -> AsyncIterator[Sequence[Entry]]:
         """By row number, which replacing an entry keeps: what is there all the while comes exactly once."""
@@ -68,24 +89,37 @@ class SqliteStore:
             if not rows:
                 return
             after = rows[-1][0]
-            batch = await off_loop(sum(len(head) for _, head in rows), self._decode_heads, rows)
+            batch = await off_loop(sum(len(head) for _, head, _ in rows), self._decode_heads, rows)
             if batch:
                 yield batch
 
     async def count(self) -> int:
         return await self._database.read(_count)
 
-    def _find(self, connection: sqlite3.Connection, key: bytes) -> Entry | None:
-        row = connection.execute("SELECT head, body FROM entries WHERE key = ?", (key,)).fetchone()
-        return self._codec.decode(Blobs(*row)) if row else None
+    async def _row(self, entry: Entry) -> Row:
+        blobs = await off_loop(len(entry.body), self._codec.encode, entry)
+        return entry.scope, blobs.head, blobs.body, entry.version, mark(entry.tags), entry.compared_to
 
-    def _decode_heads(self, rows: list[tuple[int, bytes]]) -> list[Entry]:
-        entries = (self._codec.decode_head(head) for _, head in rows)
+    def _find(self, connection: sqlite3.Connection, key: bytes) -> Entry | None:
+        row = connection.execute("SELECT head, body, compared FROM entries WHERE key = ?", (key,)).fetchone()
+        return self._codec.decode(Blobs(*row[:2]), row[2]) if row else None
+
+    def _head(self, connection: sqlite3.Connection, key: bytes) -> Entry | None:
+        row = connection.execute("SELECT head, compared FROM entries WHERE key = ?", (key,)).fetchone()
+        return self._codec.decode_head(*row) if row else None
+
+    def _decode_heads(self, rows: list[tuple[int, bytes, int]]) -> list[Entry]:
+        entries = (self._codec.decode_head(head, compared) for _, head, compared in rows)
         return [entry for entry in entries if entry is not None]
 
 
-def _page(connection: sqlite3.Connection, after: int) -> list[tuple[int, bytes]]:
-    query = "SELECT id, head FROM entries WHERE id > ? ORDER BY id LIMIT ?"
+def _which(entry: Entry) -> Row:
+    """What names this very version."""
+    return entry.key, entry.scope, entry.version
+
+
+def _page(connection: sqlite3.Connection, after: int) -> list[tuple[int, bytes, int]]:
+    query = "SELECT id, head, compared FROM entries WHERE id > ? ORDER BY id LIMIT ?"
     return connection.execute(query, (after, SCAN_BATCH)).fetchall()
 
 
@@ -94,5 +128,5 @@ def _count(connection: sqlite3.Connection) -> int:
     return int(count)
 
 
-def _delete(connection: sqlite3.Connection, rows: list[tuple[bytes, Scope]]) -> int:
-    return connection.executemany("DELETE FROM entries WHERE key = ? AND scope = ?", rows).rowcount
+def _delete(connection: sqlite3.Connection, entries: Sequence[Entry]) -> list[Entry]:
+    return [entry for entry in entries if connection.execute(_DELETE, _which(entry)).rowcount]

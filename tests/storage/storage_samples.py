@@ -1,11 +1,11 @@
 """Entries and purges to store."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
 from edgecache.core.entry import Entry, Framing, Horizon, Scope, Source
-from edgecache.core.ports import Store
+from edgecache.core.ports import Heard, Store
 from edgecache.core.purges import Logged, PurgeRecord
 from edgecache.core.tags import EVERYTHING, Kind, Tag
 from edgecache.storage.redis import RedisStorage
@@ -48,12 +48,9 @@ async def scanned(store: Store) -> dict[bytes, Entry]:
     return {found.key: found async for batch in store.scan() for found in batch}
 
 
-async def take(batches: AsyncIterator[Sequence[Logged]], count: int) -> list[Logged]:
+async def take(follower: AsyncIterator[Heard], count: int = 1) -> list[Logged]:
     """The next `count` records and what came with the last of them."""
     taken: list[Logged] = []
-    async for batch in batches:
-        assert batch
-        taken += batch
-        if len(taken) >= count:
-            break
+    while len(taken) < count:
+        taken += (await anext(follower)).records
     return taken

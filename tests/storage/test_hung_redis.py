@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from storage_samples import SCOPE, entry, purge
+from storage_samples import SCOPE, entry, purge, take
 
 from edgecache.errors import StoreUnavailable
 from edgecache.storage import redis_client
@@ -81,8 +81,8 @@ async def test_a_follower_goes_on_when_the_server_does(server: RedisServer) -> N
     await storage.log.append(purge(1))
     follower = storage.log.follow(0)
     async with asyncio.timeout(30):
-        assert [one.sequence for one in await anext(follower)] == [1]
-        waiting = asyncio.ensure_future(anext(follower))
+        assert [one.sequence for one in await take(follower)] == [1]
+        waiting = asyncio.ensure_future(take(follower))
         await asyncio.to_thread(server.pause)
         await gets(storage)
         while storage.log.statistics().reconnects == 0:

@@ -16,6 +16,7 @@ import pytest
 from storage_samples import SCOPE, entry, purge, scanned
 
 import edgecache
+from edgecache.core.purges import Logged
 from edgecache.errors import StoreUnavailable
 from edgecache.storage.sqlite import SqliteStorage
 from edgecache.storage.sqlite_writer import SqliteWriter
@@ -123,12 +124,12 @@ async def test_a_damaged_entry_is_absent(storage: SqliteStorage, path: Path) -> 
     assert storage.store.statistics().unreadable == 3
 
 
-async def test_a_damaged_purge_is_an_error(storage: SqliteStorage, path: Path) -> None:
-    for number in range(3):
+async def test_a_damaged_purge_is_told_without_what_it_was(storage: SqliteStorage, path: Path) -> None:
+    for number in range(1, 4):
         await storage.log.append(purge(number))
     _sql(path, "UPDATE log SET record = x'00' WHERE sequence = 2")
-    with pytest.raises(StoreUnavailable, match="record 2"):
-        await storage.log.read(0)
+    assert await storage.log.read(0) == [Logged(1, purge(1)), Logged(2, None), Logged(3, purge(3))]
+    assert storage.log.statistics().unknown == 1
 
 
 async def test_a_damaged_file_is_an_error(storage: SqliteStorage, path: Path) -> None:

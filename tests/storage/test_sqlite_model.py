@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
+import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -48,9 +49,10 @@ class StorageMachine(RuleBasedStateMachine):
 
     @rule(doomed=st.lists(st.tuples(scopes, numbers), max_size=4))
     def delete(self, doomed: list[tuple[Scope, int]]) -> None:
-        pairs = [(scope, entry(number).key) for scope, number in doomed]
-        there = {key for scope, key in pairs if key in self.entries and self.entries[key].scope == scope}
-        assert self.loop.run_until_complete(self.storage.store.delete(pairs)) == len(there)
+        known = [self.entries.get(entry(number).key, entry(number)) for _, number in doomed]
+        named = [msgspec.structs.replace(one, scope=scope) for one, (scope, _) in zip(known, doomed, strict=True)]
+        there = {one.key for one in named if one == self.entries.get(one.key)}
+        assert {one.key for one in self.loop.run_until_complete(self.storage.store.delete(named))} == there
         for key in there:
             del self.entries[key]
 
