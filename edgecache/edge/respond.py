@@ -1,6 +1,7 @@
 """An answer as an HTTP response."""
 
 import logging
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -36,9 +37,16 @@ async def streamed(request: web.BaseRequest, answer: Answer, node: str) -> web.S
     """
     assert answer.stream is not None
     response = web.StreamResponse(status=answer.status, headers=headers_of(answer, node))
+    return await send_pieces(request, response, answer.stream)
+
+
+async def send_pieces(
+    request: web.BaseRequest, response: web.StreamResponse, pieces: AsyncIterator[bytes]
+) -> web.StreamResponse:
+    """See `streamed`."""
     await response.prepare(request)
     try:
-        async for piece in answer.stream:
+        async for piece in pieces:
             await response.write(piece)
     except EdgecacheError as error:
         _log.warning("an answer broke off: %s", error)

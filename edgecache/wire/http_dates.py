@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from email.utils import formatdate
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _TIME = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
@@ -31,3 +32,8 @@ def _century(two_digits: int, now: float) -> int:
     this_year = datetime.fromtimestamp(now, UTC).year
     year = this_year - this_year % 100 + two_digits
     return year - 100 if year > this_year + 50 else year
+
+
+def format_date(at: float) -> str:
+    """Unix time in the preferred form."""
+    return formatdate(at, usegmt=True)

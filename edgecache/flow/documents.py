@@ -1,0 +1,111 @@
+"""The story of a document's request (RFC 9111): at hand -> validated or fetched -> kept with its tags.
+
+Whether an entry may be served is asked after the last await, when its bytes are chosen, as for answers.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from edgecache.core.entry import Entry, Source
+from edgecache.core.freshness import Use, use
+from edgecache.core.tags import Tag
+from edgecache.core.trace import Trace
+from edgecache.errors import NotCached, StoreUnavailable
+from edgecache.flow.document_answers import failed, hit
+from edgecache.flow.document_fills import DocumentFills
+from edgecache.flow.fence import Fence
+from edgecache.flow.fills import Answer
+from edgecache.flow.shelf import Place, Shelf, Wanted
+from edgecache.flow.tiers import joined
+from edgecache.purge.orders import url_tag
+from edgecache.wire.invalidation import changed_paths
+
+_log = logging.getLogger("edgecache.documents")
+
+Purge = Callable[[Sequence[Tag]], Awaitable[object]]
+"""In force on every node when it returns. Raises StoreUnavailable."""
+
+
+class DocumentFlow:
+    """One per node."""
+
+    def __init__(self, shelf: Shelf, fills: DocumentFills, fence: Fence, purge: Purge) -> None:
+        self._shelf = shelf
+        self.fills = fills
+        self._fence = fence
+        self._purge = purge
+
+    async def answer(self, wanted: Wanted) -> Answer:
+        """To GET or HEAD. Raises RequestError for what nobody can answer."""
+        if wanted.apart is not None:
+            return await self.fills.alone(wanted, wanted.apart)
+        place = await self._shelf.find(wanted)
+        if not self._fence.may_serve(wanted.route):
+            return await self.fills.alone(wanted, "blind")
+        return self._at_hand(wanted, place) or await self._ask(wanted, place)
+
+    def _at_hand(self, wanted: Wanted, place: Place) -> Answer | None:
+        entry = place.entry
+        found = self._use(wanted, entry)
+        if entry is None or found not in (Use.FRESH, Use.STALE, Use.REVALIDATE):
+            return None
+        if found is Use.REVALIDATE:
+            self.fills.refresh(wanted, place)
+        detail = "revalidating" if found is Use.REVALIDATE else ""
+        return hit(entry, wanted, fresh_for=self._fence.fresh_for(entry), now=self._fence.clock(), detail=detail)
+
+    async def _ask(self, wanted: Wanted, place: Place) -> Answer:
+        if wanted.demands.only_if_cached:
+            raise NotCached("Nothing that may be served is cached, and the request asks for nothing else.")
+        if wanted.call.method == "HEAD":
+            return await self.fills.alone(wanted, "head")
+        if "range" in wanted.headers and place.entry is None:
+            return await self.fills.alone(wanted, "range")
+        fwd = "miss" if place.entry is None else "stale" if self._fence.fresh_for(place.entry) <= 0 else "request"
+        return await self.fills.share(wanted, place, fwd, lambda status: self._instead(wanted, place, status))
+
+    def _instead(self, wanted: Wanted, place: Place, status: int) -> Answer | None:
+        """What is stale, where asking failed and that is allowed."""
+        entry = place.entry
+        if entry is None or self._use(wanted, entry) is Use.NONE:
+            return None
+        return failed(entry, wanted, fresh_for=self._fence.fresh_for(entry), now=self._fence.clock(), status=status)
+
+    def _use(self, wanted: Wanted, entry: Entry | None) -> Use:
+        fence = self._fence
+        if entry is None or not fence.is_alive(entry) or not fence.may_serve(wanted.route):
+            return Use.NONE
+        softened = fence.ledger.softened(entry.tags, entry.horizon)
+        return use(entry, wanted.demands, softened, fence.clock())
+
+    # --- other methods --------------------------------------------------------------------------------------------
+
+    async def change(self, wanted: Wanted) -> Answer:
+        """Passed on; what it may have changed is purged, for every scope, before its answer goes back (RFC 9111 section
+        4.4).
+        """
+        reply = await self.fills.pass_on(wanted)
+        try:
+            call, host = wanted.call, wanted.headers.get("host", "")
+            paths = changed_paths(call.method, call.path, host, reply.status, joined(reply.headers))
+            detail = await self._invalidate(paths)
+        except BaseException:
+            await reply.close()
+            raise
+        route = wanted.route.name
+        trace = Trace(route=route, source=Source.UPSTREAM, fwd="method", fwd_status=reply.status, detail=detail)
+        chunks = reply.chunks()
+        return Answer(status=reply.status, headers=reply.headers, stream=chunks, trace=trace, close=reply.close)
+
+    async def _invalidate(self, paths: tuple[str, ...]) -> str:
+        """The change has happened: where the log cannot be written, the answer says that old responses may follow."""
+        try:
+            if paths:
+                await self._purge(tuple(dict.fromkeys(map(url_tag, paths))))
+        except StoreUnavailable as error:
+            _log.error("what a request changed could not be purged, %s: %s", paths, error)
+            return "not invalidated"
+        return "invalidated" if paths else ""
+
+    def __repr__(self) -> str:
+        return f"<DocumentFlow {self.fills!r} {self._fence!r}>"

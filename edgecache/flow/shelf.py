@@ -1,0 +1,171 @@
+"""Where documents stand: looked up and kept under a key of their URL, or of what their variants vary by.
+
+Both keys are made as an answer's is. Under the key of a URL stands the response itself, or, where its responses vary, a
+sign post with the names of the request header fields that do: a response is then under the key of URL and values.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+
+from edgecache.cache.exact import ExactCache
+from edgecache.core.canonical import Identity, Question, identify
+from edgecache.core.demands import NOTHING, Demands
+from edgecache.core.documents import Document, Names, Nominated
+from edgecache.core.entry import Entry, Framing, Horizon, Scope, Source
+from edgecache.core.policy import Route
+from edgecache.core.ports import Call, Store
+from edgecache.core.reuse import KEPT_STALE, nominate
+from edgecache.core.tags import Kind, Tag
+from edgecache.errors import StoreUnavailable
+from edgecache.flow.fence import Fence
+
+DIALECT = "http"
+
+_log = logging.getLogger("edgecache.documents")
+
+Keep = Callable[[Entry], Awaitable[str | None]]
+"""Stores an entry unless a purge overtook it; why not."""
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """One request for a document. `headers` by lower-case name; `tags` are those of every answer to it; `apart` says
+    why nothing stored may answer it, and its own answer nobody else.
+    """
+
+    route: Route
+    scope: Scope
+    headers: Mapping[str, str]
+    tags: tuple[Tag, ...]
+    call: Call
+    demands: Demands = NOTHING
+    apart: str | None = None
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether it may be answered with 304."""
+        return "if-none-match" in self.headers or "if-modified-since" in self.headers
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where the response to a request stands among those that differ by `names`; `entry` is what was found there."""
+
+    identity: Identity
+    names: Names
+    nominated: Nominated
+    entry: Entry | None = None
+
+
+class Shelf:
+    """`secret` keys the digests."""
+
+    def __init__(self, exact: ExactCache, store: Store, fence: Fence, keep: Keep, *, secret: bytes) -> None:
+        self._exact = exact
+        self._store = store
+        self._fence = fence
+        self._keep = keep
+        self._secret = secret
+
+    async def find(self, wanted: Wanted) -> Place:
+        """What was found may have been purged since: to be asked of the fence."""
+        place = self.place(wanted, ())
+        entry = await self._get(wanted.scope, place.identity.key)
+        if entry is not None and entry.document is not None and entry.document.names:
+            place = self.place(wanted, entry.document.names)
+            entry = await self._get(wanted.scope, place.identity.key)
+        fits = entry is not None and entry.document is not None and entry.document.nominated == place.nominated
+        return msgspec.structs.replace(place, entry=entry) if fits else place
+
+    def place(self, wanted: Wanted, names: Names) -> Place:
+        call, nominated = wanted.call, nominate(names, wanted.headers)
+        question = Question(operation=DIALECT, model="", fields={"vary": nominated}, text="")
+        identity = identify(
+            question, wanted.scope, {}, call.query, path=call.path, rules=call.upstreams, secret=self._secret
+        )
+        return Place(identity, names, nominated)
+
+    async def put(self, wanted: Wanted, place: Place, entry: Entry) -> str | None:
+        """Why it was not stored; None when it was."""
+        why = await self._keep(entry)
+        if why is None and place.names:
+            return await self._point(wanted, place.names, entry)
+        return why
+
+    async def _point(self, wanted: Wanted, names: Names, entry: Entry) -> str | None:
+        """A sign post that stands for longer than what it points at."""
+        place = self.place(wanted, ())
+        there = await self._get(wanted.scope, place.identity.key)
+        known = there is not None and there.document is not None and there.document.names == names
+        if known and there is not None and there.kept_until >= entry.kept_until:
+            return None
+        now = self._fence.clock()
+        ttl = max(0.0, entry.kept_until - now) + KEPT_STALE
+        tags = (*wanted.tags, Tag(Kind.ID, place.identity.key.hex()))
+        return await self._keep(
+            new_entry(
+                wanted,
+                place,
+                tags=tags,
+                horizon=entry.horizon,
+                stored_at=now,
+                ttl=ttl,
+                document=Document(names=names),
+            )
+        )
+
+    async def _get(self, scope: Scope, key: bytes) -> Entry | None:
+        """One that is alive, from memory or the store. Without the store requests are still answered, by the origin."""
+        entry = self._exact.get(scope, key)
+        if entry is None:
+            entry = await self._read(scope, key)
+        return entry if entry is not None and self._fence.is_alive(entry) else None
+
+    async def _read(self, scope: Scope, key: bytes) -> Entry | None:
+        try:
+            entry = await self._store.get(scope, key)
+        except StoreUnavailable as error:
+            _log.warning("lookup without the store: %s", error)
+            return None
+        held = self._exact.get(scope, key)  # what came meanwhile is newer
+        if held is None and entry is not None and self._fence.is_alive(entry):
+            self._exact.put(entry)
+        return held or entry
+
+    def __repr__(self) -> str:
+        return f"<Shelf {self._exact!r} {self._fence!r}>"
+
+
+def new_entry(
+    wanted: Wanted,
+    place: Place,
+    *,
+    tags: tuple[Tag, ...],
+    horizon: Horizon,
+    stored_at: float,
+    ttl: float,
+    document: Document,
+) -> Entry:
+    """Under the place's key, with nothing in it yet."""
+    call = wanted.call
+    return Entry(
+        key=place.identity.key,
+        scope=wanted.scope,
+        partition=place.identity.partition,
+        question=f"{call.path}?{call.query}" if call.query else call.path,
+        vector=None,
+        embedder="",
+        tags=tags,
+        horizon=horizon,
+        stored_at=stored_at,
+        ttl=ttl,
+        source=Source.UPSTREAM,
+        route=wanted.route.name,
+        model="",
+        dialect=DIALECT,
+        framing=Framing.JSON,
+        content_type="",
+        headers=(),
+        body=b"",
+        document=document,
+    )
