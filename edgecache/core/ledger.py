@@ -118,10 +118,6 @@ class Ledger:
             if len(self._meant) > MEANT:
                 self._meant_floor = self._meant.popleft().sequence
 
-    def distrust(self) -> None:
-        """All that was filled so far is dead, and what is filled until a record comes that is new here."""
-        self._floor = self.applied + 1
-
     # --- ask ------------------------------------------------------------------------------------------------------
 
     def last_purge(self, tag: Tag) -> int:

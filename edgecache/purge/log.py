@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from math import isinf
 
 import msgspec
@@ -69,6 +69,8 @@ class PurgeLog:
         self._lease = Lease()
         self._trail = Trail()
         self._roll = Roll(log, monotonic=monotonic)
+        self._identity = ""
+        self._doubts = 0
         self._catching_up = asyncio.Lock()
         self._applied_listeners: list[Callable[[], None]] = []
         self._record_listeners: list[Callable[[Logged], None]] = []
@@ -91,6 +93,7 @@ class PurgeLog:
         Raises:
             StoreUnavailable: what was purged cannot be known.
         """
+        self._doubts = 0
         self._begin()
         snapshots = await self._registry.values("ledger")
         self._ledger.restore(snapshots.get("snapshot", b""))
@@ -154,11 +157,10 @@ class PurgeLog:
             await self._apply(log, [logged])
         while self._ledger.log == log and self._ledger.applied < logged.sequence:
             await self._catch_up()
-        if self._ledger.log == log:
-            if not self._trail.contradicts(logged):
-                return
+        if self._ledger.log == log and self._trail.contradicts(logged):
             self._distrust(logged)
-        raise StoreUnavailable("the purge log was lost while it was written: purge again")
+        if self._ledger.log != log:
+            raise StoreUnavailable("the purge log was lost while it was written: purge again")
 
     async def wait_all(self, ordered: Ordered) -> Nodes:
         """Until no node, this one included, serves anything that this purge killed.
@@ -189,18 +191,33 @@ class PurgeLog:
 
     def _begin(self) -> None:
         """With an empty ledger, whatever the log: what was filled under another one is dead."""
-        self._ledger.reset(self._log.identity)
+        self._identity = self._log.identity
+        self._ledger.reset(f"{self._identity} {self._doubts}" if self._doubts else self._identity)
         self._trail.begin(0)
         self._lease.end()
         self._snapshot_at = 0
-        self._roll.began()
+        self._roll.lost()
 
     def _check_identity(self) -> None:
         """A log that lost its data is another log."""
-        if self._ledger.log != self._log.identity:
+        if self._identity != self._log.identity:
             _log.error("the purge log is another one now, all that was cached is dead: %s", self._log.identity)
+            self._doubts = 0
             self._begin()
             self._announce()
+
+    def _distrust(self, logged: Logged) -> None:
+        """Two records at one place: the log lost some and keeps its name. For this node it has another one from here:
+        it shares no entries with the others any more, until it is started again.
+        """
+        _log.error(
+            "the purge log gives another record at %d than before: all that was cached is dead on this node, and what "
+            "it caches is its own. Check that Redis keeps what it acknowledged, and restart this node",
+            logged.sequence,
+        )
+        self._doubts += 1
+        self._begin()
+        self._announce()
 
     async def _catch_up(self) -> None:
         async with self._catching_up:
@@ -225,12 +242,23 @@ class PurgeLog:
             log = self._ledger.log
             self._lease.end()  # what is asked for may begin before what was said to be applied
             try:
-                async for heard in self._log.follow(self._trail.resume):
-                    await self._hear(log, heard)
+                await self._follow_one(log)
             except StoreUnavailable as error:
                 _log.warning("cannot follow the purge log: %s", error)
-            if self._log.identity == log:
+            if self._ledger.log == log and self._log.identity == self._identity:
                 await asyncio.sleep(RETRY)
+
+    async def _follow_one(self, log: str) -> None:
+        """Until it is another one."""
+        following = self._log.follow(self._trail.resume)
+        try:
+            async for heard in following:
+                await self._hear(log, heard)
+                if log != self._ledger.log:
+                    return
+        finally:
+            if isinstance(following, AsyncGenerator):
+                await following.aclose()
 
     async def _hear(self, log: str, heard: Heard) -> None:
         await self._apply(log, heard.records)
@@ -272,16 +300,6 @@ class PurgeLog:
         self._trail.note(logged)
         for listener in self._record_listeners:
             listener(logged)
-
-    def _distrust(self, logged: Logged) -> None:
-        """Two records at one place: a server has taken over that had not seen all, and nobody noticed. What is between
-        is unknown, so all that was cached is dead, until the log is past what was applied here.
-        """
-        _log.error("the purge log gives another record at %d than before, all that was cached is dead", logged.sequence)
-        self._ledger.distrust()
-        self._trail.note(logged)
-        self._lease.end()
-        self._roll.began()
 
     def _announce(self) -> None:
         for listener in self._applied_listeners:

@@ -18,7 +18,7 @@ import msgspec
 from edgecache.core.ports import Log, Member
 from edgecache.core.purges import PurgeRecord
 from edgecache.errors import StoreUnavailable
-from edgecache.purge.lease import MARGIN, NEVER
+from edgecache.purge.lease import MARGIN
 
 FIRST_LOOK, LONGEST_LOOK = 0.001, 0.020
 """Seconds between looks at the roll; each is twice the one before."""
@@ -119,7 +119,6 @@ class Roll:
         self._monotonic = monotonic
         self._orders: dict[str, Watched] = {}
         self._watching: set[Watched] = set()
-        self._settled = NEVER
         self._longest = 0.0
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -131,26 +130,20 @@ class Roll:
     def struck(self) -> int:
         return self._struck
 
-    def began(self) -> None:
-        """This node has just met this log. Until a lease has passed there may be nodes that serve on the word of an
-        earlier one, and are on no roll: after a failover, or a restart of a server that lost its newest writes.
-        """
-        self._settled = self._monotonic() + MARGIN * self._lease
-        self._give_up()
+    def lost(self) -> None:
+        """The log is another one now: nobody will say that it applied what was ordered before."""
+        for watched in (*self._orders.values(), *self._watching):
+            watched.give_up()
+        self._orders.clear()
+        self._watching.clear()
 
     async def close(self) -> None:
-        self._give_up()
+        self.lost()
         running = [task for task in (self._task, *self._striking.values()) if task is not None]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         self._task = None
-
-    def _give_up(self) -> None:
-        for watched in (*self._orders.values(), *self._watching):
-            watched.give_up()
-        self._orders.clear()
-        self._watching.clear()
 
     # --- ask ------------------------------------------------------------------------------------------------------
 
@@ -236,8 +229,6 @@ class Roll:
 
     def _judge(self) -> None:
         now = self._monotonic()
-        if now < self._settled:
-            return
         for watched in tuple(self._watching):
             for name, applied in watched.judge(now, self._lease):
                 self._strike(name, applied)
