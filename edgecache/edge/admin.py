@@ -14,8 +14,8 @@ from edgecache.core.entry import Entry
 from edgecache.core.ledger import Ledger
 from edgecache.core.ports import Audit, AuditLine, Store
 from edgecache.core.units import Duration, Size
+from edgecache.edge.calls import Api
 from edgecache.edge.metrics import Metrics
-from edgecache.edge.purge_api import PurgeApi
 from edgecache.edge.purge_calls import BODY_LIMIT
 from edgecache.edge.requests import body, credential, target
 from edgecache.edge.server import error_response
@@ -63,7 +63,7 @@ class Admin:
         store: Store,
         audit: Audit,
         ledger: Ledger,
-        purges: PurgeApi,
+        calls: Api,
         metrics: Metrics,
         *,
         readiness: Callable[[], Readiness],
@@ -74,7 +74,7 @@ class Admin:
         self._store = store
         self._audit = audit
         self._ledger = ledger
-        self._purges = purges
+        self._calls = calls
         self._metrics = metrics
         self._readiness = readiness
         self._statistics = statistics
@@ -96,8 +96,8 @@ class Admin:
         """Every request of the admin listener."""
         try:
             path, _ = target(request)
-            if self._purges.owns(request.method, path):
-                return await self._purges.handle(request)
+            if self._calls.owns(request.method, path):
+                return await self._calls.handle(request)
             handler = self._open.get((request.method, path))
             return await handler(request) if handler else await self._guard(request, path)
         except RequestError as error:

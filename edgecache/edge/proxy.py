@@ -15,8 +15,8 @@ from edgecache.core.policy import Route, Tier
 from edgecache.core.ports import Call, Upstream
 from edgecache.core.tags import keys
 from edgecache.edge import prepared, respond
+from edgecache.edge.calls import Api
 from edgecache.edge.metrics import Metrics
-from edgecache.edge.purge_api import PurgeApi
 from edgecache.edge.readings import LARGEST, Reading, Readings
 from edgecache.edge.relay import CHAT_PATH, TAGS, Relay, forwarded, unlisted
 from edgecache.edge.requests import (
@@ -61,7 +61,7 @@ class Proxy:
         callers: Callers,
         tokens: Tokens,
         upstream: Upstream | None,
-        purges: PurgeApi,
+        calls: Api,
         metrics: Metrics,
         *,
         keyed: frozenset[str],
@@ -77,7 +77,7 @@ class Proxy:
         self._book = book
         self._callers = callers
         self._tokens = tokens
-        self._purges = purges
+        self._calls = calls
         self._metrics = metrics
         self._keyed = keyed
         self._upstreams = upstreams
@@ -99,8 +99,8 @@ class Proxy:
                 return response
         try:
             path, query = target(request)
-            if self._purges.owns(request.method, path):
-                return await self._purges.handle(request)
+            if self._calls.owns(request.method, path):
+                return await self._calls.handle(request)
             if request.method == "POST" and path.endswith(CHAT_PATH) and self._book.policy.names_path(path):
                 return await self._chat(request, path, query, started)
             if request.method == "GET" and path == MODELS_PATH:
