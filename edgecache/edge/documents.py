@@ -1,7 +1,7 @@
 """Routes of mode `http`: requests for documents, and the HTTP form of their answers."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -13,14 +13,14 @@ from edgecache.core.ports import Call
 from edgecache.core.tags import keys
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.relay import forwarded
-from edgecache.edge.requests import continue_if_expected, streamed_body
+from edgecache.edge.requests import SMALL, continue_if_expected, streamed_body
 from edgecache.edge.respond import send_pieces
 from edgecache.flow.documents import DocumentFlow
 from edgecache.flow.fills import Answer
 from edgecache.flow.shelf import Wanted
 from edgecache.flow.tiers import joined
 from edgecache.purge.orders import intrinsic
-from edgecache.wire.cache_status import explain
+from edgecache.wire.cache_status import SERVER, explain
 from edgecache.wire.freshness import demands, parse_directives
 from edgecache.wire.surrogate import TAG_HEADERS
 
@@ -64,7 +64,6 @@ async def _wanted(request: web.BaseRequest, path: str, query: str, route: Route,
     by_token = caller.by is By.TOKEN
     headers = forwarded(request, by_token)
     named = joined(headers)
-    body = await streamed_body(request)
     return Wanted(
         route=route,
         scope=caller.scope,
@@ -75,13 +74,19 @@ async def _wanted(request: web.BaseRequest, path: str, query: str, route: Route,
             path=path,
             query=query,
             headers=headers,
-            body=body,
+            body=await _body(request),
             upstreams=route.upstreams,
             configured_key=by_token,
         ),
         demands=demands(named) if route.request_directives else NOTHING,
         apart=_apart(request, named),
     )
+
+
+async def _body(request: web.BaseRequest) -> bytes | AsyncIterator[bytes]:
+    """A small one whole, so that it can be sent again where a kept connection turns out to be closed."""
+    small = request.content_length is not None and request.content_length <= SMALL
+    return await request.read() if small else await streamed_body(request)
 
 
 def _apart(request: web.BaseRequest, named: Mapping[str, str]) -> str | None:
@@ -100,6 +105,7 @@ def headers_of(answer: Answer, node: str) -> CIMultiDict[str]:
             headers.add(name, value)  # after those of caches nearer to the origin (RFC 9211 section 2)
         else:
             headers[name] = value
+    headers.setdefault("Server", SERVER)
     return headers
 
 
