@@ -7,13 +7,14 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 STARTING = 20.0
 """Seconds a server may take to answer, on a machine that is busy."""
+_AT_ONCE = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
 
 
 def why_no_redis() -> str | None:
@@ -26,12 +27,17 @@ class RedisServer:
     """Starts with its context, sync or async, and is gone with its data at the end of it.
 
     `append_only` writes every command to the disk before it is answered (`appendfsync always`); without it the server
-    forgets everything when it is killed. `options` are further words of its command line.
+    forgets everything when it is killed. `options` are further words of its command line. A `replica_of` a server that
+    runs has all of its data when `start` returns.
     """
 
-    def __init__(self, *, append_only: bool = True, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *, append_only: bool = True, options: Sequence[str] = (), replica_of: "RedisServer | None" = None
+    ) -> None:
         self._append_only = append_only
         self._options = tuple(options)
+        self._primary = replica_of
+        self._aside: Path | None = None
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -43,6 +49,10 @@ class RedisServer:
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
 
     @property
     def folder(self) -> Path:
@@ -62,11 +72,12 @@ class RedisServer:
             RuntimeError: it ended at once or did not answer; with the end of its log.
         """
         for _ in range(1 if self.port else 5):
-            port = self.port or _free_port()
+            port = self.port or free_port()
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(self._command(port), stdout=log, stderr=log)
             if self._answers(port):
                 self.port = port
+                self._catch_up()
                 return
             taken = self._process.poll() is not None  # perhaps by another process, before the server did
             self.kill()
@@ -98,6 +109,33 @@ class RedisServer:
             self.folder.mkdir()
         self.start()
 
+    def move(self, port: int) -> None:
+        """Serve at another port, at which nobody serves. Blocks."""
+        self.cli("CONFIG", "SET", "port", str(port))
+        self.port = port
+
+    def wipe(self) -> None:
+        """Kill it and start it with nothing. Blocks."""
+        self.restart(keep_data=False)
+
+    def save_aside(self) -> None:
+        """Copy its data as it is now; nobody may write meanwhile. Blocks."""
+        self._aside = self._aside or Path(tempfile.mkdtemp(prefix="edgecache-redis-aside-"))
+        if not self._append_only:
+            self.cli("SAVE")
+        shutil.copytree(self.folder, self._aside, dirs_exist_ok=True)
+
+    def put_back(self) -> None:
+        """Kill it and start it with the data that was saved aside: the store and the log have rolled back together.
+        Blocks.
+        """
+        if self._aside is None:
+            raise RuntimeError(f"nothing of {self!r} was saved aside")
+        self.kill()
+        shutil.rmtree(self.folder)
+        shutil.copytree(self._aside, self.folder)
+        self.start()
+
     def cli(self, *words: str) -> str:
         """What redis-cli prints. Blocks."""
         command = ["redis-cli", "-p", str(self.port), *words]
@@ -106,9 +144,10 @@ class RedisServer:
     def remove(self) -> None:
         """Kill it and delete its folder. Blocks."""
         self.kill()
-        folder, self._folder = self._folder, None
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        for folder in (self._folder, self._aside):
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+        self._folder = self._aside = None
 
     def __enter__(self) -> Self:
         try:
@@ -132,7 +171,16 @@ class RedisServer:
     def _command(self, port: int) -> list[str]:
         keep = ["--appendonly", "yes", "--appendfsync", "always"] if self._append_only else ["--appendonly", "no"]
         where = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        return ["redis-server", *where, "--save", "", *keep, *self._options]
+        follow = ["--replicaof", "127.0.0.1", str(self._primary.port)] if self._primary else []
+        return ["redis-server", *where, "--save", "", *_AT_ONCE, *keep, *follow, *self._options]
+
+    def _catch_up(self) -> None:
+        primary = self._primary
+        if primary is not None:
+            mine = f"port={self.port},state=online"
+            wait_until(
+                lambda: "master_link_status:up" in self.cli("INFO") and mine in primary.cli("INFO"), f"{self!r} in step"
+            )
 
     def _answers(self, port: int) -> bool:
         deadline = time.monotonic() + STARTING
@@ -157,48 +205,20 @@ class RedisServer:
         return self._log.read_text(errors="replace")[-2_000:]
 
 
-class RedisServerCluster:
-    """Three primaries without replicas, as a sync context. `url` is what RedisStorage takes."""
+def wait_until(ready: Callable[[], bool], what: str) -> None:
+    """Asks until it is so. Blocks.
 
-    def __init__(self) -> None:
-        self.servers = tuple(RedisServer(append_only=False, options=self._options()) for _ in range(3))
-
-    def __repr__(self) -> str:
-        return f"<RedisServerCluster {[server.port for server in self.servers]}>"
-
-    @property
-    def url(self) -> str:
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
-
-    def __enter__(self) -> Self:
-        try:
-            for server in self.servers:
-                server.start()
-            self._join()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for server in self.servers:
-            server.remove()
-
-    def _options(self) -> tuple[str, ...]:
-        return ("--cluster-enabled", "yes", "--cluster-port", str(_free_port()))
-
-    def _join(self) -> None:
-        """`redis-cli --cluster create` returns when its own node agrees; the others may need a moment more."""
-        nodes = [f"127.0.0.1:{server.port}" for server in self.servers]
-        self.servers[0].cli("--cluster", "create", *nodes, "--cluster-yes")
-        deadline = time.monotonic() + STARTING
-        while not all("cluster_state:ok" in server.cli("cluster", "info") for server in self.servers):
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{self!r} did not agree in {STARTING} s")
-            time.sleep(0.02)
+    Raises:
+        RuntimeError: it is not so after STARTING seconds.
+    """
+    deadline = time.monotonic() + STARTING
+    while not ready():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{what}: not within {STARTING} s")
+        time.sleep(0.02)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -11,7 +11,8 @@ from storage_samples import Storage
 
 from edgecache.storage.redis import RedisStorage
 from edgecache.storage.sqlite import SqliteStorage
-from edgecache.testing.redis_server import RedisServer, RedisServerCluster, why_no_redis
+from edgecache.testing.redis_groups import RedisServerCluster
+from edgecache.testing.redis_server import RedisServer, why_no_redis
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,8 @@ from storage_samples import SCOPE, entry, purge, scanned, take
 from edgecache.core.ports import Heard
 from edgecache.errors import InvalidSettings, StoreUnavailable
 from edgecache.storage.redis import RedisStorage
-from edgecache.testing.redis_server import RedisServer, RedisServerCluster
+from edgecache.testing.redis_groups import RedisServerCluster
+from edgecache.testing.redis_server import RedisServer
 
 
 @pytest.fixture
