@@ -25,7 +25,7 @@ from edgecache.edge.requests import credential, target
 from edgecache.errors import BadRequest, EmbeddingUnavailable, NotFound, RequestError, StoreUnavailable, Unauthenticated
 from edgecache.policy_book import PolicyBook
 from edgecache.purge.preview import CUT, Preview, Walk
-from edgecache.purge.roll import Ordered
+from edgecache.purge.roll import Ordered, Standing
 
 WALK = 60.0
 """Seconds for which a preview may go through the store."""
@@ -44,7 +44,8 @@ class Unavailable(RequestError):
 
 class PurgeApi:
     """`service` is the deployment's id for Fastly's clients, `services` are further ids, each for a scope; `anonymous`
-    is the scope of callers without a credential. `ordered` is told the id of each purge ordered here.
+    is the scope of callers without a credential, `node` what this one is called on the roll. `ordered` is told the id
+    of each purge ordered here.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class PurgeApi:
         clock: Callable[[], float],
         new_id: Callable[[], str],
         anonymous: str,
+        node: str,
         ordered: Callable[[str], None],
     ) -> None:
         self._purges = purges
@@ -76,6 +78,7 @@ class PurgeApi:
         self._secret = secret
         self._clock = clock
         self._new_id = new_id
+        self._node = node
         self._walking = asyncio.Lock()
 
     def owns(self, method: str, path: str) -> bool:
@@ -186,13 +189,16 @@ class PurgeApi:
             raise NotFound("This node has ordered no such purge, or has forgotten it since.")
         return {
             "id": found[1],
-            "sequence": standing.sequence,
-            "applied": standing.applied,
-            "waiting": standing.waiting,
-            "blind": standing.blind,
-            "done": standing.done,
+            **msgspec.to_builtins(self._with_this_node(standing)),
             "serve_stale_routes": self._serve_stale(),
         }
+
+    def _with_this_node(self, standing: Standing) -> Standing:
+        """Where there is no roll of nodes, or it could not be read, this one speaks for itself."""
+        if not standing.done or standing.applied or standing.blind:
+            return standing
+        mine = "blind" if self._purges.blind else "applied"
+        return msgspec.structs.replace(standing, **{mine: (self._node,)})
 
     # --- look -----------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,9 @@ _log = logging.getLogger("edgecache.purge")
 class Purges(Protocol):
     """The one way a purge happens: see `PurgeLog`."""
 
+    @property
+    def blind(self) -> bool: ...
+
     async def order(
         self,
         tags: Sequence[Tag],

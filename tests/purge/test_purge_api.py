@@ -5,37 +5,41 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import msgspec
 import pytest
+from purging import KEYS, PURGE_ALL, SIMILAR, call, fill, outcome, purged, refused
 
-from edgecache.core.tags import keys
-from edgecache.testing.node import CHAT, Node, Reply, running_node
+from edgecache.core.purges import Effect
+from edgecache.core.tags import EVERYTHING, Kind, Tag, keys, within
+from edgecache.testing.node import CHAT, Node, running_node
 from edgecache.testing.scripted_upstream import ScriptedUpstream
 
 QUESTION = "What is it?"
-PURGE_ALL = "/service/edgecache/purge_all"
+POLICY = """
+[[route]]
+name = "app"
+request_tags = true
+
+[[route]]
+name = "docs"
+path = "/docs/*"
+when_blind = "serve-stale"
+"""
 
 
 @pytest.fixture
 async def node(tmp_path: Path) -> AsyncGenerator[Node, None]:
-    async with ScriptedUpstream() as upstream, running_node(tmp_path, upstream=upstream) as node:
+    async with (
+        ScriptedUpstream() as upstream,
+        running_node(tmp_path, upstream=upstream, policy=POLICY, services={"shop-1": "shop"}) as node,
+    ):
         yield node
 
 
-async def call(
-    node: Node, path: str, *, method: str = "POST", body: Any = None, admin: bool = False, **headers: str
-) -> Reply:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    content = msgspec.json.encode(body) if body is not None else None
-    return await node.ask(method, path, content, headers={"Fastly-Key": node.admin_token, **named}, admin=admin)
-
-
-async def refused(node: Node, status: int, reply: Reply, told: str) -> None:
-    """An error in Fastly's shape, and nothing was purged."""
-    assert reply.status == status, reply
-    assert set(reply.json()) == {"msg", "detail"}
-    assert told in reply.json()["detail"], reply
-    assert (await node.statistics())["ledger"]["applied"] == 0
+async def last_tags(node: Node) -> tuple[Tag, ...]:
+    """What the newest record in the log names."""
+    record = (await node.app.storage.log.read(0))[-1].record
+    assert record is not None
+    return record.tags
 
 
 CREDENTIALS = ("Fastly-Key: {}", "Authorization: Bearer {}", "x-api-key: {}")
@@ -93,10 +97,16 @@ async def test_many_keys_answer_key_by_key_and_are_one_record(node: Node) -> Non
     ("headers", "body", "told"),
     [
         ({}, None, "Name the keys"),
-        ({}, {"surrogate_keys": []}, "No surrogate keys given"),
-        ({}, {"surrogate_keys": "a"}, "Name the keys"),
-        ({}, {"keys": ["a"]}, "Name the keys"),
-        ({}, [], "Name the keys"),
+        ({}, {"surrogate_keys": []}, "Name the keys"),
+        ({}, {"surrogate_keys": "a"}, "Expected `array`, got `str`"),
+        ({}, {"surrogate_keys": [1]}, "Expected `str`, got `int`"),
+        ({}, {"surrogate_keys": ["a"], "dryrun": True}, "unknown field `dryrun`"),
+        ({}, {"surrogate_keys": ["a"], "dry_run": "no"}, "Expected `bool`, got `str`"),
+        ({}, [], "Expected `object`, got `array`"),
+        ({}, b"{", "a JSON object of"),
+        ({}, b"[" * 100_000, "a JSON object of"),
+        ({}, b"\xff", "a JSON object of"),
+        ({"Surrogate_Key": "a"}, b"surrogate_keys=b", "a JSON object of"),
         ({}, {"surrogate_keys": [f"k{n}" for n in range(257)]}, "257 surrogate keys"),
         ({}, {"surrogate_keys": ["x" * 1_025]}, "1 to 1024 bytes"),
         ({"Surrogate_Key": " "}, None, "Name the keys"),
@@ -112,27 +122,179 @@ async def test_keys_that_cannot_be(node: Node, headers: dict[str, str], body: An
 @pytest.mark.parametrize(
     ("path", "status", "told"),
     [
-        ("/service/other/purge_all", 404, "There is no service 'other'"),
+        ("/service/other/purge_all", 404, "There is no service 'other'; this one is 'edgecache'"),
         ("/service/other/purge/a", 404, "There is no service"),
+        ("/service/other/purge", 404, "There is no service"),
         ("/service//purge_all", 404, "There is no service ''"),
         ("/service/edgecache/purge/", 400, "1 to 1024 bytes"),
+        (f"/service/edgecache/purge/{'x' * 1_025}", 400, "this one 1025"),
         ("/purge/", 400, "host and path"),
         ("/purge/id/xyz", 400, "32 hexadecimal digits"),
         ("/purge/id/", 400, "32 hexadecimal digits"),
-        ("/purge/similar", 501, "not available yet"),
+        ("/purge/route/", 400, "Name the route"),
+        (f"/purge/model/{'x' * 1_025}", 400, "Name the model"),
+        ("/purge/scope/", 400, "Name the scope"),
+        ("/purge/user", 400, "missing required field `user`"),
+        ("/purge/similar", 400, "missing required field `text`"),
     ],
 )
 async def test_what_cannot_be_purged(node: Node, path: str, status: int, told: str) -> None:
     await refused(node, status, await call(node, path), told)
 
 
-@pytest.mark.parametrize("method, path", [("POST", PURGE_ALL), ("POST", "/service/edgecache/purge/a"), ("PURGE", CHAT)])
-async def test_promises_that_cannot_be_kept_yet_are_refused(node: Node, method: str, path: str) -> None:
-    """A hard purge in place of a soft one would lose answers; an answer without the wait would promise too much."""
-    for value in ("1", "0", ""):
-        await refused(node, 501, await call(node, path, method=method, Fastly_Soft_Purge=value), "Soft purge")
-    await refused(node, 501, await call(node, path + "?wait=all", method=method), "wait=all")
-    await refused(node, 501, await call(node, path, method=method, wait="all"), "wait=all")
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"text": "a", "radius": 1.01}, "Expected `float` <= 1.0"),
+        ({"text": "a", "radius": -0.1}, "Expected `float` >= 0.0"),
+        ({"text": "a", "radius": "0.1"}, "Expected `float`, got `str`"),
+        ({"text": "a", "radius": True}, "Expected `float`, got `bool`"),
+        ({"text": "a", "radius": None}, "Expected `float`, got `null`"),
+        (b'{"text": "a", "radius": NaN}', "JSON is malformed"),
+        (b'{"text": "a", "radius": 1e999}', "a JSON object of"),
+        ({"text": "a"}, "missing required field `radius`"),
+        ({"text": ["a"], "radius": 0.1}, "Expected `str`, got `array`"),
+        ({"text": " \n", "radius": 0.1}, "Give a `text`"),
+        ({"text": "word " * 2_000, "radius": 0.1}, "longer than the embedding model reads"),
+        ({"text": "a", "radius": 0.1, "scope": 5}, "Expected `str`, got `int`"),
+        ({"text": "a", "radius": 0.1, "dry": True}, "unknown field `dry`"),
+    ],
+)
+async def test_meanings_that_cannot_be(node: Node, body: Any, told: str) -> None:
+    await refused(node, 400, await call(node, SIMILAR, body=body), told)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"), [({"user": ""}, "Name the user"), ({"user": 7}, "got `int`"), ({"user": "a", "b": 1}, "unknown")]
+)
+async def test_users_that_cannot_be(node: Node, body: Any, told: str) -> None:
+    await refused(node, 400, await call(node, "/purge/user", body=body), told)
+
+
+PLAIN = [
+    ("POST", PURGE_ALL),
+    ("POST", "/service/edgecache/purge/a"),
+    ("POST", "/purge/host/path"),
+    ("POST", "/purge/scope/team"),
+    ("PURGE", CHAT),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), PLAIN)
+async def test_what_is_not_understood_purges_nothing(node: Node, method: str, path: str) -> None:
+    """A preview that is misspelt must not become a purge."""
+    for query, told in (("wait=other", "`wait`"), ("wait=", "`wait`"), ("dry_run=maybe", "`dry_run`")):
+        await refused(node, 400, await call(node, f"{path}?{query}", method=method), told)
+    await refused(node, 400, await call(node, path, method=method, wait="some"), "`wait`")
+    for body, told in (({"dry-run": True}, "unknown field"), ({"dry_run": 1}, "got `int`"), (b"dry_run", "JSON")):
+        await refused(node, 400, await call(node, path, method=method, body=body), told)
+    await refused(node, 400, await call(node, path, method=method, Fastly_Purge_Environment="staging"), "no staging")
+
+
+@pytest.mark.parametrize("value", ["1", "0", ""])
+async def test_what_cannot_be_soft(node: Node, value: str) -> None:
+    soft = {"Fastly_Soft_Purge": value}
+    for path in (PURGE_ALL, "/service/shop-1/purge_all", "/purge/scope/team"):
+        await refused(node, 400, await call(node, path, **soft), "Everything cannot be purged softly")
+    for path, body in ((SIMILAR, {"text": "a", "radius": 0.1}), ("/purge/user", {"user": "ada"})):
+        await refused(node, 400, await call(node, path, body=body, **soft), "only a hard purge")
+
+
+async def test_a_soft_purge_is_one_in_the_log_whatever_the_header_says(node: Node) -> None:
+    for number, value in enumerate(("1", "0", "")):
+        for method, path in (
+            ("POST", "/service/edgecache/purge/a"),
+            ("PURGE", CHAT),
+            ("POST", "/purge/id/" + "0" * 32),
+        ):
+            await purged(node, path, method=method, Fastly_Soft_Purge=value)
+        effects = [logged.record.effect for logged in await node.app.storage.log.read(0)]
+        assert effects == [Effect.SOFT] * 3 * (number + 1)
+    assert (await node.statistics())["ledger"]["tombstones"] == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "tags"),
+    [
+        ("POST", "/purge/route/app", (Tag(Kind.ROUTE, "app"),)),
+        ("POST", "/purge/model/meta%2Fllama/3", (Tag(Kind.MODEL, "meta/llama/3"),)),
+        ("POST", "/purge/scope/team", (Tag(Kind.SCOPE, "token:team"),)),
+        ("POST", "/purge/scope/local", (Tag(Kind.SCOPE, "local"),)),
+        ("POST", "/purge/scope/key:0123", (Tag(Kind.SCOPE, "key:0123"),)),
+        ("POST", "/service/shop-1/purge_all", (Tag(Kind.SCOPE, "token:shop"),)),
+        ("POST", "/service/shop-1/purge/a", (within("token:shop", Tag(Kind.KEY, "a")),)),
+        ("POST", PURGE_ALL, (EVERYTHING,)),
+        ("POST", "/purge/user.example/path", (Tag(Kind.URL, "/path"),)),
+        ("PURGE", "/service/edgecache/purge_all", (Tag(Kind.URL, "/service/edgecache/purge_all"),)),
+    ],
+)
+async def test_what_each_call_names(node: Node, method: str, path: str, tags: tuple[Tag, ...]) -> None:
+    await purged(node, path, method=method)
+    assert await last_tags(node) == tags
+
+
+async def test_keys_in_header_and_body_are_all_purged(node: Node) -> None:
+    answer = await purged(node, KEYS, body={"surrogate_keys": ["c", "a"]}, Surrogate_Key="a b")
+    assert list(answer) == ["a", "b", "c"]
+    assert await last_tags(node) == keys(["a", "b", "c"])
+
+
+async def test_one_entry_by_route_model_and_id(node: Node) -> None:
+    for path in ("/purge/route/app", "/purge/model/gpt-4o", "/purge/id/{}"):
+        name = await fill(node, QUESTION)
+        assert await outcome(node, "Another?") in ("MISS", "HIT")
+        await purged(node, path.format(name))
+        assert await outcome(node, QUESTION) == "MISS"
+        await purged(node, PURGE_ALL)
+
+
+# --- wait -------------------------------------------------------------------------------------------------------------
+
+
+def check_waited(answer: Any) -> None:
+    assert answer["nodes"] == {"applied": 1, "blind": 0}
+    assert answer["serve_stale_routes"] == ["docs"]
+    assert answer["ms"] >= 0
+
+
+@pytest.mark.parametrize(("method", "path"), [*PLAIN, ("POST", "/purge/id/" + "0" * 32)])
+async def test_waiting_for_all_nodes(node: Node, method: str, path: str) -> None:
+    for options in ({"path": path + "?wait=all"}, {"path": path, "wait": "all"}):
+        answer = await purged(node, method=method, **options)
+        assert list(answer) == ["status", "id", "nodes", "serve_stale_routes", "ms"]
+        check_waited(answer)
+    assert list(await purged(node, path, method=method)) == ["status", "id"]
+
+
+async def test_keys_called_like_members_of_the_answer(node: Node) -> None:
+    """The shape of Fastly's answer has no room for more than keys, so that with `wait=all` it is another."""
+    named = ["id", "nodes", "status", "ms"]
+    plain = await purged(node, KEYS, body={"surrogate_keys": named})
+    assert list(plain) == named
+    assert len(set(plain.values())) == 1
+    waited = await purged(node, KEYS + "?wait=all", body={"surrogate_keys": named})
+    assert waited["keys"] == dict.fromkeys(named, waited["id"])
+    assert waited["status"] == "ok"
+    check_waited(waited)
+
+
+async def test_how_far_a_purge_has_come(node: Node) -> None:
+    identity = (await purged(node, PURGE_ALL + "?wait=all"))["id"]
+    for admin in (False, True):
+        standing = await purged(node, f"/purge/progress/{identity}", method="GET", admin=admin)
+        assert standing["id"] == identity
+        assert (standing["sequence"], standing["done"], standing["waiting"], standing["blind"]) == (1, True, [], [])
+        (name,) = standing["applied"]
+        assert name.startswith("node-under-test")
+        assert standing["serve_stale_routes"] == ["docs"]
+    unknown = await call(node, "/purge/progress/" + "0" * 32, method="GET")
+    assert unknown.status == 404
+    assert (await node.ask("GET", f"/purge/progress/{identity}")).status == 401
+    traffic = await node.token("app", grants=["traffic"])
+    assert (await call(node, f"/purge/progress/{identity}", method="GET", Fastly_Key=traffic)).status == 403
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
 
 
 async def test_a_single_key_may_hold_anything(node: Node) -> None:
