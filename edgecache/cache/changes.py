@@ -6,7 +6,8 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
-MOST = 4_096
+MOST = 1_024
+"""About 160 bytes each."""
 
 
 class Changes(Generic[K]):

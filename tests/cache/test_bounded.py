@@ -2,11 +2,13 @@
 
 from collections import OrderedDict
 
+import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from edgecache.cache.bounded import Bounded
+from edgecache.cache.changes import Changes
 from edgecache.cache.exact import ExactCache
 from edgecache.core.entry import Entry, Framing, Horizon, Scope, Source
 
@@ -122,7 +124,8 @@ def test_scopes_are_apart_even_under_one_key() -> None:
 
 def test_forgetting_an_entry_spares_the_one_that_replaced_it() -> None:
     cache = ExactCache(1 << 20)
-    old, new = entry(b"k" * 16), entry(b"k" * 16)
+    old = entry(b"k" * 16)
+    new = msgspec.structs.replace(old, stored_at=old.stored_at + 1)
     cache.put(old)
     cache.put(new)
     cache.forget(old)
@@ -140,3 +143,76 @@ def test_what_an_entry_costs_is_what_it_says() -> None:
     cache.put(entry(b"c" * 16, body=b"x" * 20_000))
     assert [found.key for found in cache] == [b"b" * 16]
     assert repr(cache).startswith("<ExactCache <Bounded 1 items")
+
+
+def test_what_was_read_from_the_store_is_kept_unless_something_came_meanwhile() -> None:
+    cache = ExactCache(1 << 20)
+    old = entry(b"k" * 16)
+    new, other = msgspec.structs.replace(old, stored_at=old.stored_at + 1), entry(b"o" * 16)
+    mark = cache.mark()
+    cache.load(old, mark)
+    assert cache.get(old.scope, old.key) is old
+    cache.load(new, cache.mark())
+    assert cache.get(old.scope, old.key) is old, "what is here is not replaced by what was read"
+
+    for change in (cache.discard, cache.note, lambda *_: cache.put(new), lambda *_: cache.clear()):
+        cache.discard(old.scope, old.key)
+        mark = cache.mark()
+        change(old.scope, old.key)
+        cache.forget(new)
+        cache.load(old, mark)
+        assert cache.get(old.scope, old.key) is None, change
+        cache.load(old, cache.mark())
+        assert cache.get(old.scope, old.key) is old
+    mark = cache.mark()
+    cache.discard(old.scope, old.key)
+    cache.load(other, mark)
+    assert cache.get(other.scope, other.key) is other, "another key is no matter"
+
+
+def test_an_entry_moves_on_in_its_place() -> None:
+    cache = ExactCache(4 * entry(b"1" * 16).size())
+    held = [entry(bytes([number]) * 16) for number in range(4)]
+    for each in held:
+        cache.put(each)
+    before = cache.statistics()
+    cache.advance(held[0], 7)
+    cache.advance(held[0], 3)
+    cache.advance(msgspec.structs.replace(held[1], stored_at=9e9), 7)
+    cache.advance(entry(b"?" * 16), 7)
+    assert cache.statistics() == before
+    assert [each.compared_to for each in cache] == [7, 0, 0, 0]
+    assert next(iter(cache)).tags is held[0].tags
+    cache.put(entry(b"x" * 16))
+    assert cache.peek(held[0].scope, held[0].key) is None, "moving on is no use of it"
+
+
+def test_peeking_is_no_use_of_an_entry() -> None:
+    cache = ExactCache(2 * entry(b"1" * 16).size())
+    first, second = entry(b"1" * 16), entry(b"2" * 16)
+    cache.put(first)
+    cache.put(second)
+    assert cache.peek(first.scope, first.key) is first
+    cache.put(entry(b"3" * 16))
+    assert cache.peek(first.scope, first.key) is None
+
+
+def test_changes_that_are_no_longer_remembered_may_have_been() -> None:
+    changes: Changes[str] = Changes(most=2)
+    start = changes.mark()
+    assert not changes.since("a", start)
+    changes.note("a")
+    assert changes.since("a", start)
+    assert not changes.since("b", start)
+    assert not changes.since("a", changes.mark())
+    for name in ("b", "c"):
+        changes.note(name)
+    assert changes.since("never changed", start)
+    assert not changes.since("never changed", changes.mark())
+    mark = changes.mark()
+    changes.note("b")
+    changes.note("d")
+    assert (changes.since("b", mark), changes.since("c", mark)) == (True, False)
+    changes.note_all()
+    assert changes.since("b", changes.mark() - 1)
+    assert not changes.since("b", changes.mark())
