@@ -5,7 +5,7 @@ import contextlib
 import gc
 import hashlib
 import logging
-import os
+import math
 import secrets
 import signal
 import ssl
@@ -15,38 +15,43 @@ from pathlib import Path
 from typing import Any
 
 from edgecache.account.callers import Callers
-from edgecache.account.tokens import PREFIX, Tokens
+from edgecache.account.tokens import Tokens
 from edgecache.cache.bounded import Bounded
 from edgecache.cache.exact import ExactCache
 from edgecache.cache.semantic import SemanticIndex
-from edgecache.core.entry import Scope
+from edgecache.core.entry import Entry, Scope
 from edgecache.core.ledger import Ledger
 from edgecache.core.ports import Embedder, Generator, Room
+from edgecache.core.purges import Effect
+from edgecache.core.tags import Tag
 from edgecache.decide import Decider
 from edgecache.edge.admin import Admin, Readiness
+from edgecache.edge.calls import Calls
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.proxy import Proxy
 from edgecache.edge.purge_api import PurgeApi
+from edgecache.edge.push_api import PushApi
 from edgecache.edge.requests import BodyBudget
 from edgecache.edge.server import Listener, Patience, tls_context
 from edgecache.errors import InvalidPolicy, InvalidSettings, StoreUnavailable
 from edgecache.flow.admit import Admission
+from edgecache.flow.fence import Fence
 from edgecache.flow.fills import Fills
+from edgecache.flow.push import Push
+from edgecache.flow.serve import Presenter
 from edgecache.flow.story import Flow
 from edgecache.flow.tiers import Tiers
 from edgecache.models.progress import Progress
+from edgecache.parts import admin_token, storage_of, target_of
 from edgecache.policy_book import PolicyBook
 from edgecache.purge.log import PurgeLog
 from edgecache.purge.reaper import Reaper
 from edgecache.rebuild import Rebuild
-from edgecache.settings import Settings, UpstreamSettings, address, is_loopback
-from edgecache.storage.redis import RedisStorage
-from edgecache.storage.sqlite import SqliteStorage
+from edgecache.settings import Settings, address, is_loopback
+from edgecache.sharing import Sharing
 from edgecache.upstream.pool import UpstreamPool
-from edgecache.upstream.target import Target, Timers
 from edgecache.weights import cache_folder, local_names, make_embedder, make_local
 
-TOKEN_FILE = "admin-token"
 REFRESH = 2.0
 """Seconds between two looks at the tokens that other nodes made or revoked."""
 
@@ -68,19 +73,27 @@ class App:
     ) -> None:
         self._settings = settings
         self._clock = clock
+        self._name = f"{settings.node_name}-{secrets.token_hex(3)}"
         self._cache = cache_folder()
-        self.storage = _storage(settings)
+        self.storage = storage_of(settings, self._name)
         self._exact = ExactCache(int(settings.limits.memory))
         self._ledger = Ledger("")
         self._metrics = Metrics()
+        self._bodies = BodyBudget(self._settings.limits.bodies)
         self._embedder: Embedder = make_embedder(settings.embedding, self._cache, progress)
         self._local: Generator | None = local or make_local(settings.local, self._cache, progress)
-        self._upstream = UpstreamPool([_target(u) for u in settings.upstream]) if settings.upstream else None
+        self._upstream = UpstreamPool([target_of(u) for u in settings.upstream]) if settings.upstream else None
         self._book = PolicyBook(Path(settings.policies), tuple(u.name for u in settings.upstream))
         self._tokens = Tokens(self.storage.registry, clock=self._clock, random=secrets.token_hex)
         self._purge_log = PurgeLog(
-            self.storage.log, self.storage.registry, self._ledger, clock=self._clock, new_id=_new_id
+            self.storage.log,
+            self.storage.registry,
+            self._ledger,
+            clock=self._clock,
+            monotonic=time.monotonic,
+            new_id=_new_id,
         )
+        self._fence = Fence(self._ledger, blind=lambda: self._purge_log.blind, clock=self._clock)
         self._stack = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._rebuild: Rebuild | None = None
@@ -105,7 +118,7 @@ class App:
         await self._start(self.storage)
         await self._start(self._purge_log)
         await self._tokens.open()
-        self._tokens.admit_admin(await asyncio.to_thread(_admin_token, self._settings.folder))
+        self._tokens.admit_admin(await asyncio.to_thread(admin_token, self._settings.folder))
         secret = await self._secret()
         await self._start(self._embedder)
         index = SemanticIndex(self._embedder.dimensions, budget=self._settings.limits.index)
@@ -120,22 +133,39 @@ class App:
         self._tasks += [asyncio.create_task(self._rebuild_index(index)), asyncio.create_task(self._refresh_tokens())]
 
     async def _serve(self, index: SemanticIndex, secret: bytes, tls: ssl.SSLContext | None) -> None:
-        reaper = Reaper(self.storage.store, index, self._exact, self._ledger, clock=self._clock)
+        store, ledger = self.storage.store, self._ledger
+        reaper = Reaper(
+            store, index, self._exact, ledger, self.storage.feed, self.storage.audit, self._embedder, clock=self._clock
+        )
+        self._rebuild = Rebuild(store, index, self._embedder, ledger, clock=self._clock)
+        sharing = Sharing(
+            self.storage.feed,
+            store,
+            index,
+            self._exact,
+            ledger,
+            self._rebuild,
+            self._embedder.identity,
+            clock=self._clock,
+        )
+        self._purge_log.on_record(sharing.claimed)
+        self._purge_log.on_record(reaper.heard)
         self._purge_log.on_applied(reaper.wake)
+        await self._start(sharing)
         await self._start(reaper)
-        fills = self._fills(index, reaper)
+        fills = self._fills(index, sharing)
         self._stack.push_async_callback(fills.flights.close)
-        flow = self._flow(index, fills)
-        purges = PurgeApi(self._purge_log.order, self._tokens)
-        self._rebuild = Rebuild(self.storage.store, index, self._embedder, self._ledger, clock=self._clock)
+        flow = self._flow(index, fills, sharing)
+        calls = Calls(self._purges(secret, reaper), self._pushes(secret, fills, reaper))
         self._watch(index, fills, reaper)
-        proxy = self._proxy(flow, purges, secret)
+        proxy = self._proxy(flow, calls, secret)
         admin = Admin(
             self._book,
             self._tokens,
             self.storage.store,
+            self.storage.audit,
             self._ledger,
-            purges,
+            calls,
             self._metrics,
             readiness=self._readiness,
             statistics=self._statistics,
@@ -166,30 +196,83 @@ class App:
 
     # --- wiring ---------------------------------------------------------------------------------------------------
 
-    def _fills(self, index: SemanticIndex, reaper: Reaper) -> Fills:
+    def _fills(self, index: SemanticIndex, sharing: Sharing) -> Fills:
         names = local_names(self._settings.local)
         tiers = Tiers(self._upstream, self._local, names, clock=self._clock, new_id=_new_id)
         admission = Admission(
-            self._ledger, self._exact, self.storage.store, index, self._embedder, reaper, clock=self._clock
-        )
-        return Fills(tiers, self._ledger, admission)
-
-    def _flow(self, index: SemanticIndex, fills: Fills) -> Flow:
-        return Flow(
             self._ledger,
+            self._exact,
+            self.storage.store,
+            index,
+            self._embedder,
+            claims=self._claim,
+            stored=sharing.stored,
+            clock=self._clock,
+        )
+        return Fills(tiers, self._ledger, admission, clock=self._clock)
+
+    async def _claim(self, entry: Entry, tags: tuple[Tag, ...]) -> None:
+        """Where nobody else writes to the log, nobody else holds a copy that has to hear of it."""
+        if self.storage.log.lease < math.inf:
+            await self._purge_log.order(tags, effect=Effect.CLAIM, claimed=(entry.scope, entry.key))
+
+    def _flow(self, index: SemanticIndex, fills: Fills, sharing: Sharing) -> Flow:
+        presenter = Presenter(self._fence, Bounded(self._settings.limits.memory // 8, lambda body: len(body) + 512))
+        return Flow(
+            self._fence,
             self._exact,
             self.storage.store,
             index,
             self._embedder,
             Decider(),
             fills,
-            rendered=Bounded(self._settings.limits.memory // 8, lambda body: len(body) + 512),
-            clock=self._clock,
+            presenter,
+            gone=sharing.missing,
         )
 
-    def _proxy(self, flow: Flow, purges: PurgeApi, secret: bytes) -> Proxy:
+    @property
+    def _anonymous(self) -> str:
+        """The scope of callers without a credential; empty where they are refused."""
         host, _ = address(self._settings.listen.traffic)
-        anonymous = self._settings.anonymous_scope or ("local" if is_loopback(host) else "")
+        return self._settings.anonymous_scope or ("local" if is_loopback(host) else "")
+
+    def _purges(self, secret: bytes, reaper: Reaper) -> PurgeApi:
+        return PurgeApi(
+            self._purge_log,
+            self._tokens,
+            self.storage.audit,
+            self.storage.store,
+            self._ledger,
+            self._embedder,
+            self._book,
+            service=self._settings.service,
+            services=self._settings.services,
+            secret=secret,
+            clock=self._clock,
+            new_id=_new_id,
+            anonymous=self._anonymous,
+            node=self._name,
+            ordered=reaper.ordered,
+        )
+
+    def _pushes(self, secret: bytes, fills: Fills, reaper: Reaper) -> PushApi:
+        push = Push(
+            self._book,
+            self._ledger,
+            self._purge_log,
+            fills.admission.keep,
+            self.storage.store,
+            self._embedder,
+            self.storage.audit,
+            secret=secret,
+            clock=self._clock,
+            new_id=_new_id,
+            ordered=reaper.ordered,
+        )
+        return PushApi(push, self._tokens, anonymous=self._anonymous, bodies=self._bodies)
+
+    def _proxy(self, flow: Flow, calls: Calls, secret: bytes) -> Proxy:
+        anonymous = self._anonymous
         callers = Callers(
             self._tokens,
             secret=secret,
@@ -202,7 +285,7 @@ class App:
             callers,
             self._tokens,
             self._upstream,
-            purges,
+            calls,
             self._metrics,
             keyed=frozenset(u.name for u in self._settings.upstream if u.key),
             upstreams=frozenset(u.name for u in self._settings.upstream),
@@ -210,7 +293,7 @@ class App:
             secret=secret,
             node=self._settings.node_name,
             body_limit=self._settings.limits.body,
-            bodies=BodyBudget(self._settings.limits.bodies),
+            bodies=self._bodies,
             clock=self._clock,
         )
 
@@ -236,6 +319,7 @@ class App:
                 "flights": lambda: fills.flights.statistics().flying,
                 "purges_applied": lambda: self._ledger.applied,
                 "tombstones": lambda: self._ledger.statistics().tombstones,
+                "blind": lambda: int(self._purge_log.blind),
             }
         )
 
@@ -276,7 +360,12 @@ class App:
         progress = self._rebuild.progress if self._rebuild is not None else None
         local = "off" if self._local is None else "ready" if self._local.ready else "loading"
         parts = {
-            "log": {"identity": self._ledger.log, "applied": self._ledger.applied},
+            "log": {
+                "identity": self._ledger.log,
+                "applied": self._ledger.applied,
+                "blind": self._purge_log.blind,
+                "node": self._name,
+            },
             "embedding": self._embedder.identity,
             "index": progress,
             "local_model": local,
@@ -291,52 +380,8 @@ class App:
         return f"<App {self._settings.node_name} {self.traffic!r} {self.admin!r}>"
 
 
-def _storage(settings: Settings) -> SqliteStorage | RedisStorage:
-    if settings.store.url:
-        return RedisStorage(settings.store.url, settings.store.prefix)
-    return SqliteStorage(settings.folder / "edgecache.db")
-
-
-def _target(upstream: UpstreamSettings) -> Target:
-    return Target(
-        name=upstream.name,
-        base_url=upstream.url,
-        api_key=upstream.key or None,
-        order=upstream.order,
-        weight=upstream.weight,
-        ca_file=upstream.ca_file or None,
-        timers=Timers(
-            connect=upstream.connect,
-            first_byte=upstream.first_byte,
-            between_chunks=upstream.between_chunks,
-            total=upstream.total,
-        ),
-    )
-
-
 def _new_id() -> str:
     return secrets.token_hex(16)
-
-
-def _admin_token(folder: Path) -> str:
-    """Made at the first start, printed once, kept in a file that only its owner reads. The file takes its name when
-    it is whole, so that whatever ends the start leaves either none or a good one.
-    """
-    path = folder / TOKEN_FILE
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            return path.read_text().strip()
-        token = PREFIX + secrets.token_hex(32)
-        part = path.with_suffix(".part")
-        part.unlink(missing_ok=True)
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(token + "\n")
-        part.rename(path)
-    except OSError as error:
-        raise InvalidSettings([f"data_folder: {error.filename}: {error.strerror}"]) from None
-    _log.warning("admin token, shown this once and kept in %s: %s", path, token)
-    return token
 
 
 async def run(settings: Settings, progress: Progress) -> None:

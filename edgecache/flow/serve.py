@@ -34,7 +34,7 @@ class Presenter:
             fwd="stale" if failed else "",
             fwd_status=failed,
             age=max(0, int(self._fence.clock() - entry.stored_at)),
-            ttl=math.floor(self._fence.fresh_for(entry)),
+            ttl=_whole(self._fence.fresh_for(entry)),
             detail=detail or ("blind" if self._fence.blind() else ""),
         )
         stream = ask.request.stream
@@ -62,3 +62,8 @@ class Presenter:
 
     def __repr__(self) -> str:
         return f"<Presenter {self._rendered!r}>"
+
+
+def _whole(seconds: float) -> int:
+    """Away from 0: what is fresh shows some, and what is stale less than none."""
+    return math.ceil(seconds) if seconds > 0 else math.floor(seconds)

@@ -23,9 +23,10 @@ import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from edgecache.app import TOKEN_FILE, App
+from edgecache.app import App
 from edgecache.core.ports import Generator
 from edgecache.models.progress import Silent
+from edgecache.parts import TOKEN_FILE
 from edgecache.settings import Listen, LocalSettings, Settings, UpstreamSettings
 from edgecache.testing.scripted_upstream import ScriptedUpstream
 
@@ -135,7 +136,8 @@ class Node:
     async def manage(self, method: str, path: str, body: Any = None) -> Reply:
         """A call to the admin listener with this node's admin token."""
         headers = {"Authorization": f"Bearer {self.admin_token}"}
-        return await self.ask(method, path, msgspec.json.encode(body), headers=headers, admin=True)
+        content = None if body is None else msgspec.json.encode(body)
+        return await self.ask(method, path, content, headers=headers, admin=True)
 
     async def token(self, name: str, *, scope: str = "team", grants: Sequence[str] = ("traffic",)) -> str:
         """A new token's secret."""

@@ -15,6 +15,8 @@ from edgecache.core.policy import Route, Tier
 from edgecache.core.purges import Logged, PurgeRecord
 from edgecache.core.tags import EVERYTHING, Kind, Tag
 from edgecache.decide import Decider
+from edgecache.flow.fence import Fence
+from edgecache.flow.serve import Presenter
 from edgecache.flow.story import Flow
 from edgecache.flow.tiers import Asked
 from edgecache.wire.openai_request import ChatRequest
@@ -33,10 +35,10 @@ class Setting:
         self.exact = ExactCache(1 << 20)
         self.entry = entry(self.ledger)
         self.exact.put(self.entry)
-        self.flow = Flow(
-            self.ledger, self.exact, nothing, nothing, None, Decider(), nothing,
-            rendered=Bounded(1 << 20, len), clock=lambda: NOW,
-        )  # fmt: skip
+        self.blind = False
+        fence = Fence(self.ledger, blind=lambda: self.blind, clock=lambda: NOW)
+        presenter = Presenter(fence, Bounded(1 << 20, len))
+        self.flow = Flow(fence, self.exact, nothing, nothing, None, Decider(), nothing, presenter, gone=nothing)
         request = ChatRequest(b"{}", {}, Question(operation="chat", model="m", fields={}, text="Hi"), False, False)
         identity = Identity(SCOPE, b"p" * 16, KEY, "Hi")
         route = Route(name="r", tiers=(Tier.UPSTREAM,))
@@ -70,11 +72,12 @@ def test_it_repeats_itself_while_nothing_has_changed() -> None:
         lambda it: it.purge(Tag(Kind.KEY, "a")),
         lambda it: it.purge(Tag(Kind.KEY, "unrelated")),  # whoever wants to know more takes the long way
         lambda it: it.ledger.reset("another log"),
+        lambda it: setattr(it, "blind", True),
         lambda it: it.exact.discard(SCOPE, KEY),
         lambda it: it.exact.put(entry(it.ledger)),
         lambda it: it.exact.put(msgspec.structs.replace(it.entry, tags=(*it.entry.tags, Tag(Kind.KEY, "b")))),
     ],
-    ids=["purged", "another purged", "another log", "evicted", "filled again", "claimed"],
+    ids=["purged", "another purged", "another log", "blind", "evicted", "filled again", "claimed"],
 )
 def test_it_does_not_when_anything_has(change: Callable[[Setting], None]) -> None:
     assert changed_by(change) is True

@@ -8,21 +8,25 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 
+import msgspec
 import pytest
 
 from edgecache.cache.bounded import Bounded
 from edgecache.cache.exact import ExactCache
 from edgecache.core.canonical import identify
 from edgecache.core.entry import Entry, Framing, Scope, Source
-from edgecache.core.freshness import Lifetime
+from edgecache.core.freshness import Lifetime, Use
 from edgecache.core.ledger import Ledger
+from edgecache.core.meaning import Meaning
 from edgecache.core.policy import Mode, Route
-from edgecache.core.ports import Call, Neighbour
-from edgecache.core.purges import Logged, PurgeRecord
+from edgecache.core.ports import Call, Neighbour, News
+from edgecache.core.purges import Effect, Logged, PurgeRecord
 from edgecache.core.tags import EVERYTHING, Tag, keys
 from edgecache.decide import Decider
 from edgecache.flow.admit import Admission
+from edgecache.flow.fence import Fence
 from edgecache.flow.fills import Fills
+from edgecache.flow.serve import Presenter
 from edgecache.flow.story import Flow
 from edgecache.flow.tiers import Ask, Head, TierReply
 from edgecache.purge.orders import intrinsic
@@ -35,6 +39,10 @@ SCOPE, PATH = Scope("team"), "/v1/chat/completions"
 ROUTE = Route(name="r", mode=Mode.SEMANTIC, threshold=0.9, tags=("rule",))
 QUESTIONS = ("How do I reset my password?", "How can I reset my password?")
 HEAD_KEY = "document"
+
+
+def nothing(*_: object) -> None:
+    """Nobody is told."""
 
 
 class Steps:
@@ -70,9 +78,35 @@ class FakeStore:
         self.entries[entry.scope, entry.key] = entry
         await self.steps.step()
 
-    async def delete(self, entries: Sequence[tuple[Scope, bytes]]) -> int:
+    async def head(self, key: bytes) -> Entry | None:
+        return await self.get(SCOPE, key)
+
+    async def replace(self, old: Entry, new: Entry) -> bool:
         await self.steps.step()
-        return sum(self.entries.pop(name, None) is not None for name in entries)
+        held = self.entries.get((old.scope, old.key))
+        same = held is not None and (held.version, len(held.tags)) == (old.version, len(old.tags))
+        if same:
+            self.entries[old.scope, old.key] = new
+        await self.steps.step()
+        return same
+
+    async def compared(self, entries: Sequence[Entry], through: int) -> None:
+        await self.steps.step()
+        for entry in entries:
+            held = self.entries.get((entry.scope, entry.key))
+            if held is not None and held.version == entry.version:
+                self.entries[entry.scope, entry.key] = msgspec.structs.replace(held, compared_to=through)
+
+    async def delete(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        await self.steps.step()
+        there = [entry for entry in entries if self._version(entry) == entry.version]
+        for entry in there:
+            del self.entries[entry.scope, entry.key]
+        return there
+
+    def _version(self, entry: Entry) -> str | None:
+        held = self.entries.get((entry.scope, entry.key))
+        return held.version if held is not None else None
 
     async def scan(self) -> AsyncIterator[Sequence[Entry]]:
         found = list(self.entries.values())
@@ -82,13 +116,21 @@ class FakeStore:
 
 class FakeIndex:
     def __init__(self, steps: Steps) -> None:
-        self.steps, self.keys = steps, set()
+        self.steps, self.keys, self.changes = steps, set(), []
 
     async def add(self, scope: Scope, partition: bytes, key: bytes, vector: bytes) -> None:
         self.keys.add(key)
+        self.changes.append(key)
 
     def discard(self, scope: Scope, partition: bytes, key: bytes) -> None:
         self.keys.discard(key)
+        self.changes.append(key)
+
+    def mark(self) -> int:
+        return len(self.changes)
+
+    def changed(self, scope: Scope, partition: bytes, key: bytes, mark: int) -> bool:
+        return key in self.changes[mark:]
 
     def holds(self, scope: Scope, partition: bytes) -> bool:
         return bool(self.keys)
@@ -108,6 +150,16 @@ class FakeEmbedder:
     async def embed(self, text: str) -> bytes:
         await self.steps.step()
         return b"\0\0\x80\x3f"
+
+
+class FakeAudit:
+    async def hit(self, counts: dict[str, int]) -> None:
+        """Nobody reads them."""
+
+
+class FakeFeed:
+    def tell(self, news: Sequence[News]) -> None:
+        """There is no other node."""
 
 
 class FakeTiers:
@@ -156,21 +208,19 @@ class World:
         self.ledger = Ledger("log")
         steps, exact = self.steps, ExactCache(1 << 20)
         store, index, embedder = FakeStore(steps), FakeIndex(steps), FakeEmbedder(steps)
-        self.reaper = Reaper(store, index, exact, self.ledger, clock=lambda: 0.0)
-        admission = Admission(self.ledger, exact, store, index, embedder, self.reaper, clock=lambda: 0.0)
-        self.fills = Fills(FakeTiers(steps, self.history), self.ledger, admission)
-        self.flow = Flow(
-            self.ledger,
-            exact,
-            store,
-            index,
-            embedder,
-            Decider(),
-            self.fills,
-            rendered=Bounded(1 << 20, len),
-            clock=lambda: 0.0,
+        self.reaper = Reaper(store, index, exact, self.ledger, FakeFeed(), FakeAudit(), embedder, clock=lambda: 0.0)
+        admission = Admission(
+            self.ledger, exact, store, index, embedder, claims=self.claim, stored=nothing, clock=lambda: 0.0
         )
+        self.fills = Fills(FakeTiers(steps, self.history), self.ledger, admission, clock=lambda: 0.0)
+        fence = Fence(self.ledger, blind=lambda: False, clock=lambda: 0.0)
+        presenter = Presenter(fence, Bounded(1 << 20, len))
+        self.flow = Flow(fence, exact, store, index, embedder, Decider(), self.fills, presenter, gone=nothing)
         self.outcomes: Counter[str] = Counter()
+        self.sweeping = False
+
+    async def claim(self, entry: Entry, tags: Sequence[Tag]) -> None:
+        await self.steps.step()
 
     async def request(self) -> None:
         ask = make_ask(self.random.choice(QUESTIONS))
@@ -186,15 +236,20 @@ class World:
         tags = self.random.choice(
             [keys(["rule"]), keys([HEAD_KEY]), keys([HEAD_KEY]), keys(["unrelated"]), (EVERYTHING,)]
         )
+        effect = self.random.choice([Effect.PURGE, Effect.PURGE, Effect.SOFT])
+        meaning = Meaning(b"\0\0\x80\x3f", "fake", 0.1) if tags == (EVERYTHING,) else None
         number = self.history.purge_ordered(tags)
         await self.steps.step()
-        self.ledger.apply(Logged(self.ledger.applied + 1, PurgeRecord("id", tags, 0.0)))
+        record = PurgeRecord("id", () if meaning else tags, 0.0, effect, meaning)
+        self.ledger.apply(Logged(self.ledger.applied + 1, record))
         await self.steps.step()
         self.history.purge_acknowledged(number)
 
     async def sweep(self) -> None:
-        if not self.reaper._passing:  # one pass at a time, as in its own task
+        if not self.sweeping:  # one pass at a time, as in its own task
+            self.sweeping = True
             await self.reaper.sweep()
+            self.sweeping = False
 
     async def run(self) -> None:
         tasks: list[asyncio.Task[None]] = []
@@ -250,7 +305,7 @@ async def test_no_schedule_serves_what_was_purged_before_the_request_began() -> 
 
 def without_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Entries are looked at when they are stored, and not when they are served."""
-    monkeypatch.setattr(Flow, "_is_servable", lambda *_: True)
+    monkeypatch.setattr(Fence, "use", lambda *_: Use.FRESH)
 
 
 def without_the_store_fence(monkeypatch: pytest.MonkeyPatch) -> None:
