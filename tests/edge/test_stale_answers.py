@@ -1,4 +1,4 @@
-"""Answers past their lifetime: served while they are asked for anew (RFC 5861 section 3), or when that fails (section 4)."""
+"""Answers past their lifetime: served while they are asked for anew (RFC 5861 section 3), or when that fails (4)."""
 
 import asyncio
 from collections.abc import AsyncGenerator
