@@ -31,6 +31,10 @@ class SharedStore:
     def go(self, name: str) -> None:
         self._held.pop(name).set()
 
+    def let_others(self, name: str) -> asyncio.Event:
+        """Calls that come from now on go on; those that were held when the event is set."""
+        return self._held.pop(name)
+
     async def reached(self, name: str) -> None:
         await self._reached[name].wait()
 
