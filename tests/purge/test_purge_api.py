@@ -242,7 +242,7 @@ async def test_keys_in_header_and_body_are_all_purged(node: Node) -> None:
 async def test_one_entry_by_route_model_and_id(node: Node) -> None:
     for path in ("/purge/route/app", "/purge/model/gpt-4o", "/purge/id/{}"):
         name = await fill(node, QUESTION)
-        assert await outcome(node, "Another?") in ("MISS", "HIT")
+        assert await outcome(node, QUESTION) == "HIT"
         await purged(node, path.format(name))
         assert await outcome(node, QUESTION) == "MISS"
         await purged(node, PURGE_ALL)
