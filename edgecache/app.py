@@ -27,6 +27,7 @@ from edgecache.core.tags import Tag
 from edgecache.decide import Decider
 from edgecache.edge.admin import Admin, Readiness
 from edgecache.edge.calls import Calls
+from edgecache.edge.documents import Documents
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.proxy import Proxy
 from edgecache.edge.purge_api import PurgeApi
@@ -35,10 +36,13 @@ from edgecache.edge.requests import BodyBudget
 from edgecache.edge.server import Listener, Patience, tls_context
 from edgecache.errors import InvalidPolicy, InvalidSettings, StoreUnavailable
 from edgecache.flow.admit import Admission
+from edgecache.flow.document_fills import DocumentFills
+from edgecache.flow.documents import DocumentFlow
 from edgecache.flow.fence import Fence
 from edgecache.flow.fills import Fills
 from edgecache.flow.push import Push
 from edgecache.flow.serve import Presenter
+from edgecache.flow.shelf import Shelf
 from edgecache.flow.story import Flow
 from edgecache.flow.tiers import Tiers
 from edgecache.models.progress import Progress
@@ -158,7 +162,7 @@ class App:
         flow = self._flow(index, fills, sharing)
         calls = Calls(self._purges(secret, reaper), self._pushes(secret, fills, reaper))
         self._watch(index, fills, reaper)
-        proxy = self._proxy(flow, calls, secret)
+        proxy = self._proxy(flow, calls, self._documents(fills, secret), secret)
         admin = Admin(
             self._book,
             self._tokens,
@@ -271,7 +275,17 @@ class App:
         )
         return PushApi(push, self._tokens, anonymous=self._anonymous, bodies=self._bodies)
 
-    def _proxy(self, flow: Flow, calls: Calls, secret: bytes) -> Proxy:
+    def _documents(self, fills: Fills, secret: bytes) -> Documents | None:
+        if self._upstream is None:
+            return None
+        shelf = Shelf(self._exact, self.storage.store, self._fence, fills.admission.keep, secret=secret)
+        fetches = DocumentFills(self._upstream, shelf, self._fence)
+        self._stack.push_async_callback(fetches.flights.close)
+        self._open_parts["documents"] = fetches.flights
+        flow = DocumentFlow(shelf, fetches, self._fence, self._purge_log.order)
+        return Documents(flow, self._metrics, node=self._settings.node_name)
+
+    def _proxy(self, flow: Flow, calls: Calls, documents: Documents | None, secret: bytes) -> Proxy:
         anonymous = self._anonymous
         callers = Callers(
             self._tokens,
@@ -286,6 +300,7 @@ class App:
             self._tokens,
             self._upstream,
             calls,
+            documents,
             self._metrics,
             keyed=frozenset(u.name for u in self._settings.upstream if u.key),
             upstreams=frozenset(u.name for u in self._settings.upstream),

@@ -11,11 +11,12 @@ from aiohttp import web
 from edgecache.account.callers import By, Caller, Callers
 from edgecache.account.tokens import Tokens
 from edgecache.core.entry import Entry
-from edgecache.core.policy import Route, Tier
+from edgecache.core.policy import Mode, Route, Tier
 from edgecache.core.ports import Call, Upstream
 from edgecache.core.tags import keys
 from edgecache.edge import prepared, respond
 from edgecache.edge.calls import Api
+from edgecache.edge.documents import Documents
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.readings import LARGEST, Reading, Readings
 from edgecache.edge.relay import CHAT_PATH, TAGS, Relay, forwarded, unlisted
@@ -38,9 +39,7 @@ from edgecache.wire.openai_request import ChatRequest, read_chat
 
 MODELS_PATH = "/v1/models"
 
-COUNTED = frozenset(
-    name.encode() for name in (*CREDENTIAL_HEADERS, *COUNTED_HEADERS, TAGS, "content-encoding", "host")
-)
+COUNTED = frozenset(name.encode() for name in (*CREDENTIAL_HEADERS, *COUNTED_HEADERS, TAGS, "content-encoding", "host"))
 """Headers that, with target and body, settle everything about a request that can be remembered."""
 REMEMBERED = 32 << 20
 """Bytes that readings of earlier requests may cost."""
@@ -62,6 +61,7 @@ class Proxy:
         tokens: Tokens,
         upstream: Upstream | None,
         calls: Api,
+        documents: Documents | None,
         metrics: Metrics,
         *,
         keyed: frozenset[str],
@@ -78,6 +78,7 @@ class Proxy:
         self._callers = callers
         self._tokens = tokens
         self._calls = calls
+        self._documents = documents
         self._metrics = metrics
         self._keyed = keyed
         self._upstreams = upstreams
@@ -105,10 +106,22 @@ class Proxy:
                 return await self._chat(request, path, query, started)
             if request.method == "GET" and path == MODELS_PATH:
                 return await self._relay.models(request, path, query)
-            return await self._relay.pass_through(request, path, query)
+            document = await self._document(request, path, query)
+            return document or await self._relay.pass_through(request, path, query)
         except RequestError as error:
             self._metrics.tally("none", "error").add(0)
             return error_response(error)
+
+    async def _document(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse | None:
+        """None where no rule of mode `http` is for this path and caller."""
+        if self._documents is None or not self._book.policy.names_path(path):
+            return None
+        caller = self._identify(request)
+        route = self._book.policy.choose(path, "", caller.scope)
+        if route is None or route.mode is not Mode.HTTP:
+            return None
+        self._check_key(caller, route, path)
+        return await self._documents.handle(request, path, query, route, caller)
 
     # --- chat -----------------------------------------------------------------------------------------------------
 
@@ -180,7 +193,7 @@ class Proxy:
             return None
         chat = read_chat(raw) if len(raw) <= INLINE else await self._read_aside(raw)
         route = self._book.policy.choose(path, chat.model, caller.scope)
-        if route is None:
+        if route is None or route.mode is Mode.HTTP:
             return None
         self._check_key(caller, route, path)
         return self._settled(request, path, query, chat, caller, route)
