@@ -62,6 +62,7 @@ class Sharing:
         self._due: dict[Place, None] = {}
         self._settling: set[asyncio.Task[None]] = set()
         self._behind = asyncio.Event()
+        self._catching_up = False
         self._tasks: list[asyncio.Task[None]] = []
         self._heard = self._settled = self._missed = self._unembedded = 0
 
@@ -178,7 +179,14 @@ class Sharing:
         while True:
             await self._behind.wait()
             self._behind.clear()
+            self._catching_up = True
             await self._rebuild.run()
+            self._catching_up = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything heard so far is still to be put into effect."""
+        return bool(self._due or self._settling or self._catching_up or self._behind.is_set())
 
     def statistics(self) -> SharingStatistics:
         return SharingStatistics(self._heard, len(self._due), self._settled, self._missed, self._unembedded)
