@@ -1,4 +1,4 @@
-"""The one place that talks to redis-py: addresses, time limits, errors. The same calls for a server and a Cluster."""
+"""The one place that talks to redis-py: time limits, errors. The same calls for a server and a Cluster."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -7,30 +7,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.cluster import ClusterNode, PipelineCommand
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import MovedError, RedisClusterException, RedisError
+from redis.asyncio.cluster import PipelineCommand
+from redis.exceptions import MovedError, RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from edgecache.errors import InvalidSettings, StoreUnavailable
 from edgecache.storage.breaker import Breaker, BreakerStatistics, TimedOut
+from edgecache.storage.redis_connect import CONNECTIONS, SCHEMES, connect, disconnect, look_again
 
-SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
-SOCKET_TIMEOUT = 2.0
-"""Seconds for one round trip; a url's `socket_timeout` replaces it."""
 CALL_TIMEOUT = 5.0
 """Seconds for one call, with waiting for its turn and following a Cluster's redirections."""
-CONNECTIONS = 32
-"""Calls at a time; the others wait their turn."""
-
-_OPTIONS: Mapping[str, Any] = {
-    "socket_timeout": SOCKET_TIMEOUT,
-    "socket_connect_timeout": SOCKET_TIMEOUT,
-    "protocol": 2,
-    "driver_info": None,  # else redis-py reads its own version from the disk for each connection, on the event loop
-}
-
 Command = tuple[Any, ...]
 
 
@@ -45,7 +31,6 @@ class RedisClient:
         scheme = urlsplit(url).scheme
         if scheme not in SCHEMES:
             raise InvalidSettings([f"the url of a Redis store begins with one of {', '.join(SCHEMES)}, not {scheme!r}"])
-        self.is_cluster = scheme.endswith("+cluster")
         self._url = url
         self._client: Redis | RedisCluster | None = None
         self._turns = asyncio.Semaphore(CONNECTIONS)
@@ -63,7 +48,7 @@ class RedisClient:
             return
         try:
             with _translated(self):
-                self._client = _cluster(self._url) if self.is_cluster else _standalone(self._url)
+                self._client = connect(self._url)
                 async with asyncio.timeout(CALL_TIMEOUT):
                     await self._client.initialize()
             await self.call("PING")
@@ -80,7 +65,7 @@ class RedisClient:
             await self._turns.acquire()
         self._turns = asyncio.Semaphore(CONNECTIONS)
         with _translated(self):
-            await client.aclose()
+            await disconnect(client)
 
     async def call(self, *command: Any, **where: Any) -> Any:
         """One command. What it did is unknown when this raises. `where` names a node of a Cluster."""
@@ -139,8 +124,8 @@ class RedisClient:
         try:
             async with self._place(deadline):
                 with self._breaker.attempt(), _translated(self):
-                    async with asyncio.timeout_at(deadline):
-                        yield self._opened()
+                    async with asyncio.timeout_at(deadline), _written(self._opened()) as client:
+                        yield client
         finally:
             if task and task.cancelling() > before:
                 raise asyncio.CancelledError
@@ -187,22 +172,15 @@ def _translated(client: RedisClient) -> Iterator[None]:
         raise StoreUnavailable(f"{client!r}: {error or type(error).__name__}") from error
 
 
-def _standalone(url: str) -> Redis:
-    """Without redis-py's own retries: what a lost reply leaves open is the caller's to decide."""
-    return Redis.from_url(url, retry=Retry(NoBackoff(), 0), max_connections=2 * CONNECTIONS, **_OPTIONS)
-
-
-def _cluster(url: str) -> RedisCluster:
-    """`redis+cluster://user:password@host:port,host:port?options`: any of the hosts leads to all nodes.
-
-    Here redis-py follows redirections and failovers by itself; an append whose reply was lost may stand twice.
-    """
-    parts = urlsplit(url)
-    credentials, at, hosts = parts.netloc.rpartition("@")
-    first, *others = hosts.split(",")
-    plain = parts._replace(scheme=parts.scheme.removesuffix("+cluster"), netloc=credentials + at + first)
-    seeds = [ClusterNode(*_address(other)) for other in others]
-    return RedisCluster.from_url(plain.geturl(), startup_nodes=seeds, **_OPTIONS)
+@asynccontextmanager
+async def _written(client: Redis | RedisCluster) -> AsyncIterator[Redis | RedisCluster]:
+    """A primary that lacks its replicas (`min-replicas-to-write`) may be one that was replaced."""
+    try:
+        yield client
+    except ResponseError as error:
+        if "NOREPLICAS" in str(error):
+            await look_again(client)
+        raise
 
 
 async def _on_one_connection(client: RedisCluster, key: str, commands: Sequence[Command]) -> list[Any]:
@@ -225,8 +203,3 @@ async def _on_one_connection(client: RedisCluster, key: str, commands: Sequence[
         if isinstance(each.result, Exception):
             raise each.result
     return [each.result for each in sent]
-
-
-def _address(host: str) -> tuple[str, int]:
-    parts = urlsplit(f"//{host}")
-    return parts.hostname or "localhost", parts.port or 6379

@@ -51,6 +51,14 @@ def make_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[],
     return lambda: RedisStorage(servers.url, prefix)
 
 
+@pytest.fixture(params=["redis", "cluster"])
+def make_node(request: pytest.FixtureRequest) -> Callable[..., RedisStorage]:
+    """Nodes that share a server: by name, and with a lease."""
+    servers = request.getfixturevalue("redis_server" if request.param == "redis" else "redis_cluster")
+    prefix = f"test-{uuid.uuid4().hex}"
+    return lambda node, lease=0.0: RedisStorage(servers.url, prefix, node, lease)
+
+
 @pytest.fixture
 async def storage(make_storage: Callable[[], Storage]) -> AsyncIterator[Storage]:
     storage = make_storage()

@@ -1,13 +1,19 @@
 """What the port `Log` promises, of every implementation."""
 
 import asyncio
+import math
+import time
 from collections.abc import Callable
 
 import pytest
 from storage_samples import Storage, purge, take
 
-from edgecache.core.purges import Logged, PurgeRecord
+from edgecache.core.meaning import Meaning
+from edgecache.core.purges import Effect, Logged, PurgeRecord
+from edgecache.core.tags import Kind, Tag
 from edgecache.errors import StoreUnavailable
+from edgecache.storage import codec
+from edgecache.storage.sqlite import SqliteStorage
 
 
 async def test_two_hundred_appends_at_once_are_dense(storage: Storage) -> None:
@@ -112,6 +118,44 @@ async def test_a_record_that_is_not_unicode_is_refused(storage: Storage) -> None
     with pytest.raises(StoreUnavailable, match="cannot be logged"):
         await storage.log.append(PurgeRecord("\ud800", (), 0.0))
     assert await storage.log.append(purge(1)) == 1
+
+
+async def test_every_field_of_a_record_comes_back(storage: Storage) -> None:
+    claim = PurgeRecord("a", (Tag(Kind.USER, "u"),), 1.5, Effect.CLAIM, claimed=("scope", b"k" * 16))
+    meant = PurgeRecord("b", (), 2.5, meaning=Meaning(b"\x00" * 8, "minilm@abc", 0.25, "scope"))
+    soft = PurgeRecord("c", (Tag(Kind.KEY, "k"),), 3.5, Effect.SOFT)
+    for record in (claim, meant, soft):
+        await storage.log.append(record)
+    assert [one.record for one in await storage.log.read(0)] == [claim, meant, soft]
+
+
+async def test_what_a_newer_version_wrote_has_a_place_and_no_content(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have purged anything: never an error that would stop the log, never skipped without a trace."""
+    await storage.log.append(purge(1))
+    with monkeypatch.context() as newer:
+        newer.setattr(codec, "VERSION", codec.VERSION + 1)
+        await storage.log.append(purge(2))
+    await storage.log.append(purge(3))
+    assert await storage.log.read(0) == [Logged(1, purge(1)), Logged(2, None), Logged(3, purge(3))]
+    assert await take(storage.log.follow(1), 2) == [Logged(2, None), Logged(3, purge(3))]
+    assert storage.log.statistics().unknown == 2
+
+
+async def test_what_is_heard_was_asked_for_after_it_was_wanted(storage: Storage) -> None:
+    """`sent` is by `time.monotonic`, between asking for the next and having it."""
+    follower = storage.log.follow(0)
+    for number in range(1, 4):
+        await storage.log.append(purge(number))
+        asked = time.monotonic()
+        async with asyncio.timeout(20):
+            heard = await anext(follower)
+        assert asked <= heard.sent <= time.monotonic()
+
+
+async def test_a_node_alone_needs_no_lease_and_others_have_one(storage: Storage) -> None:
+    assert storage.log.lease == (math.inf if isinstance(storage, SqliteStorage) else 2.0)
 
 
 async def test_statistics_count(storage: Storage) -> None:

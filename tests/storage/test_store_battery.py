@@ -8,9 +8,10 @@ import msgspec
 import pytest
 from storage_samples import SCOPE, Storage, entry, scanned
 
-from edgecache.core.entry import Scope
+from edgecache.core.entry import Horizon, Scope
 from edgecache.core.tags import Kind, Tag
 from edgecache.errors import StoreUnavailable
+from edgecache.storage.sqlite import SqliteStorage
 
 ODD = "naïve \x00 \u202eabc 👩‍👩‍👧 \uffff \U0010ffff e\u0301"
 
@@ -60,6 +61,80 @@ async def test_delete_counts_what_was_there(storage: Storage) -> None:
     assert not await storage.store.delete([])
     assert set(await scanned(storage.store)) == {entry(number).key for number in (0, 2, 4)}
     assert await storage.store.count() == 3
+
+
+async def test_a_head_is_an_entry_without_its_body(storage: Storage) -> None:
+    await storage.store.put(stored := entry(1))
+    assert await storage.store.head(stored.key) == msgspec.structs.replace(stored, body=b"")
+    assert await storage.store.head(entry(2).key) is None
+
+
+async def test_deleting_an_old_version_leaves_the_new_one(storage: Storage) -> None:
+    """The reaper finds an entry dead, and meanwhile it is filled again."""
+    await storage.store.put(old := entry(1, horizon=Horizon("log", 7)))
+    for changes in ({"horizon": Horizon("log", 8)}, {"horizon": Horizon("other", 7)}, {"stored_at": old.stored_at + 1}):
+        await storage.store.put(new := entry(1, **{"stored_at": old.stored_at} | changes))
+        assert await storage.store.delete([old]) == []
+        assert await storage.store.find(old.key) == new
+        assert await storage.store.delete([new]) == [new]
+        assert await storage.store.count() == 0
+
+
+async def test_deleting_asks_not_for_tags(storage: Storage) -> None:
+    await storage.store.put(stored := entry(1))
+    claimed = msgspec.structs.replace(stored, tags=(*stored.tags, Tag(Kind.KEY, "more")))
+    assert await storage.store.replace(stored, claimed)
+    assert await storage.store.delete([stored]) == [stored]
+    assert await storage.store.count() == 0
+
+
+async def test_replacing_asks_for_version_and_tags(storage: Storage) -> None:
+    await storage.store.put(old := entry(1))
+    new = msgspec.structs.replace(old, tags=(*old.tags, Tag(Kind.KEY, "more")), body=b"new", ttl=1.0)
+    others = [
+        msgspec.structs.replace(old, stored_at=old.stored_at + 1),
+        msgspec.structs.replace(old, horizon=Horizon("log", 8)),
+        msgspec.structs.replace(old, scope=Scope("other")),
+        msgspec.structs.replace(old, tags=old.tags[1:]),
+        msgspec.structs.replace(old, tags=(*old.tags[1:], Tag(Kind.KEY, "another"))),
+        entry(2),
+    ]
+    for other in others:
+        assert not await storage.store.replace(other, new)
+        assert await storage.store.find(old.key) == old
+    same = msgspec.structs.replace(old, tags=old.tags[::-1], body=b"")
+    assert await storage.store.replace(same, new)
+    assert await storage.store.find(old.key) == new
+    assert await storage.store.count() == 1
+
+
+async def test_of_many_that_replace_one_wins(make_storage: Callable[[], Storage], storage: Storage) -> None:
+    """Tags added by two at a time: the second must see those of the first."""
+    other = storage if isinstance(storage, SqliteStorage) else make_storage()
+    await other.open()
+    await storage.store.put(old := entry(1))
+    offers = [msgspec.structs.replace(old, tags=(*old.tags, Tag(Kind.KEY, str(number)))) for number in range(20)]
+    races = ((storage, other)[number % 2].store.replace(old, offer) for number, offer in enumerate(offers))
+    won = [offer for offer, done in zip(offers, await asyncio.gather(*races), strict=True) if done]
+    assert len(won) == 1
+    assert await storage.store.find(old.key) == won[0]
+    await other.close()
+
+
+async def test_compared_moves_forward_only_and_only_this_version(storage: Storage) -> None:
+    await storage.store.put(first := entry(1, compared_to=3))
+    await storage.store.put(second := entry(2))
+    other = msgspec.structs.replace(second, stored_at=1.0)
+    for through in (9, 5):
+        await storage.store.compared([first, other, entry(3)], through)
+    expected = {first.key: 9, second.key: 0}
+    assert {key: one.compared_to for key, one in (await scanned(storage.store)).items()} == expected
+    for key, through in expected.items():
+        found, head = await storage.store.find(key), await storage.store.head(key)
+        assert found and head and (found.compared_to, head.compared_to) == (through, through)
+    await storage.store.compared([], 10)
+    await storage.store.put(first)
+    assert (await storage.store.find(first.key)) == first
 
 
 async def test_a_store_without_entries(storage: Storage) -> None:
