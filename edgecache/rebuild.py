@@ -143,7 +143,7 @@ class Rebuild:
         vector = await self._vector(entry) if entry is not None else None
         if self._index.changed(*place, mark):
             return False
-        if entry is not None and vector is not None and not self._is_dead(entry):
+        if vector is not None:
             await self._index.add(*place, vector)
         if entry is None or vector is None or self._is_dead(entry):
             self._index.discard(*place)

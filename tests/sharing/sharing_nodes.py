@@ -1,6 +1,7 @@
 """Nodes of which each has its own memory, index and ledger, and all have one store and one feed."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,13 +11,16 @@ from edgecache.cache.exact import ExactCache
 from edgecache.cache.semantic import SemanticIndex
 from edgecache.core.entry import Entry, Framing, Horizon, Scope, Source
 from edgecache.core.ledger import Ledger
+from edgecache.core.meaning import Meaning
 from edgecache.core.ports import Audit, Feed, News, NewsKind, Store
 from edgecache.core.purges import Effect, Logged, PurgeRecord
 from edgecache.core.tags import keys
 from edgecache.errors import EmbeddingUnavailable
+from edgecache.purge.log import PurgeLog
 from edgecache.purge.reaper import Reaper
 from edgecache.rebuild import Rebuild
 from edgecache.sharing import Sharing
+from edgecache.storage.redis import RedisStorage
 
 SCOPE, PARTITION = Scope("team"), b"p" * 16
 VECTOR = b"\0\0\x80\x3f" + bytes(12)
@@ -132,6 +136,45 @@ class Node:
 
     def held(self) -> list[int]:
         return sorted(number(entry.key) for entry in self.memory)
+
+
+class OnRedis(Node):
+    """With a log as well, in time as it is."""
+
+    def __init__(self, url: str, prefix: str, name: str, new_id: Callable[[], str]) -> None:
+        self.storage = RedisStorage(url, prefix, node=name)
+        super().__init__(self.storage.store, self.storage.feed, self.storage.audit, clock=time.time)
+        self.log = PurgeLog(
+            self.storage.log,
+            self.storage.registry,
+            self.ledger,
+            clock=time.time,
+            monotonic=time.monotonic,
+            new_id=new_id,
+        )
+        self.log.on_record(self.sharing.claimed)
+        self.log.on_record(self.reaper.heard)
+
+    async def open(self) -> None:
+        await self.storage.open()
+        await self.log.open()
+        await super().open()
+        await self.rebuild.run()
+
+    async def close(self) -> None:
+        await super().close()
+        await self.log.close()
+        await self.storage.close()
+
+    def fresh(self, key: int, *tags: str, **changes: Any) -> Entry:
+        """Filled now."""
+        return entry(key, *tags, **{"horizon": self.ledger.horizon(), "stored_at": time.time(), "ttl": 600.0} | changes)
+
+    async def purge(self, *tags: str, meaning: Meaning | None = None) -> str:
+        """As the purge API of this node does it."""
+        ordered = await self.log.order(keys(tags), meaning=meaning)
+        self.reaper.ordered(ordered.record.id)
+        return ordered.record.id
 
 
 async def until(condition: Callable[[], bool]) -> None:
