@@ -17,6 +17,8 @@ GUARDED = [
     ("GET", "/admin/tokens"),
     ("POST", "/admin/tokens"),
     ("DELETE", "/admin/tokens/x"),
+    ("GET", "/admin/audit"),
+    ("GET", "/admin/audit/" + "0" * 32),
     ("GET", "/admin/entries/" + "0" * 32),
     ("GET", "/anything"),
     ("POST", "/healthz"),
@@ -56,7 +58,9 @@ async def test_health_and_readiness(node: Node) -> None:
     assert ready.status == 200
     found = ready.json()
     assert found["ready"] is True
-    assert found["log"] == {"identity": found["log"]["identity"], "applied": 0}
+    assert found["log"].items() >= {"applied": 0, "blind": False}.items()
+    assert found["log"]["identity"]
+    assert found["log"]["node"].startswith("node-under-test")
     assert found["local_model"] == "off"
     assert set(found["index"]) == {"state", "seen", "total"}
     assert found["embedding"]
@@ -82,6 +86,16 @@ async def test_a_token_from_birth_to_end(node: Node) -> None:
     assert (await node.manage("DELETE", "/admin/tokens/app")).status == 404
 
 
+async def test_limits_are_listed(node: Node) -> None:
+    wanted = {"name": "ops", "scope": "s", "grants": ["purge_select"], "tags": ["docs-*"], "tenants": ["acme"]}
+    assert (await node.manage("POST", "/admin/tokens", wanted)).status == 201
+    listed = (await node.manage("GET", "/admin/tokens")).json()["tokens"]
+    found = next(token for token in listed if token["name"] == "ops")
+    assert {name: found[name] for name in wanted} == wanted
+    assert found["created"] > 0
+    assert set(found) == {*wanted, "created"}
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -93,6 +107,10 @@ async def test_a_token_from_birth_to_end(node: Node) -> None:
         b'{"name":"a","scope":"s","grants":[]}',
         b'{"name":"","scope":"s","grants":["traffic"]}',
         b'{"name":"a","scope":"s","grants":["traffic"],"admin":true}',
+        b'{"name":"a","scope":"s","grants":["purge"],"tags":"docs"}',
+        b'{"name":"a","scope":"s","grants":["purge"],"tenants":[""]}',
+        b'{"name":"a","scope":"s","grants":["purge_all"],"tags":["docs"]}',
+        b'{"name":"a","scope":"s","grants":["traffic"],"tenants":["acme"]}',
         b"[" * 100_000,
         b"\xff",
     ],

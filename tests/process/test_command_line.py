@@ -1,5 +1,6 @@
 """The command line as an operator sees it: what it prints, how it fails. Never a traceback."""
 
+import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,55 @@ async def test_purging(node: NodeProcess, upstream: Any) -> None:
     ):
         await node.chat("q")
         assert (await node.chat("q"))[0].headers["X-Cache"] == "HIT"
-        check(await node.cli("purge", *words), 0, "purged, id ")
+        check(await node.cli("purge", *words), 0, "purged, id ", "1 of 1 nodes, ")
         assert (await node.chat("q"))[0].headers["X-Cache"] == "MISS", words
-    check(await node.cli("purge", "--tag", "a b", "-t", "é"), 0, "purged, id ")
+    check(await node.cli("purge", "--tag", "id", "-t", "é", "--no-wait"), 0, "purged, id ")
+
+
+async def test_purging_more(node: NodeProcess) -> None:
+    """By everything that needs more than a name; what is shown beforehand, and written down after."""
+    for question in ("What is it?", "What is what?"):
+        await node.chat(question, user="ada")
+    for words in (
+        ("--similar", "What is it?", "--radius", "0.9"),
+        ("--user", "ada"),
+        ("--route", "upstream"),
+        ("--model", "gpt-4o"),
+        ("--all", "--scope", "local"),
+    ):
+        shown = await node.cli("purge", *words, "--dry-run", "--json")
+        check(shown, 0)
+        found = json.loads(shown.out)
+        assert found["count"] + found["uncompared"] == 2, words
+        assert (await node.chat("What is it?"))[0].headers["X-Cache"] == "HIT"
+    shown = await node.cli("purge", "--user", "ada", "--dry-run")
+    check(shown, 0, "What is what?", "would purge 2 entries")
+    told = json.loads((await node.cli("purge", "--user", "ada", "--json")).out)
+    assert (told["status"], told["nodes"], told["serve_stale_routes"]) == ("ok", {"applied": 1, "blind": 0}, [])
+    assert (await node.chat("What is it?"))[0].headers["X-Cache"] == "MISS"
+    listed = await node.cli("audit")
+    check(listed, 0, told["id"], "user:", "admin")
+    assert "ada" not in listed.out
+    (line,) = json.loads((await node.cli("audit", "--id", told["id"], "--json")).out)
+    assert (line["id"], line["sequence"], line["effect"]) == (told["id"], 1, "purge")
+    check(await node.cli("audit", "--id", "x"), 1, "has no line 'x'")
+
+
+async def test_purging_softly(node: NodeProcess) -> None:
+    check(await node.cli("purge", "--tag", "a", "--soft"), 0, "purged, id ")
+    check(await node.cli("audit"), 0, "key:a  soft ")
+    check(await node.cli("purge", "--all", "--soft"), 1, "Everything cannot be purged softly")
 
 
 async def test_a_purge_that_cannot_be(node: NodeProcess) -> None:
     for words, code, told in (
-        ((), 2, "Name one of --tag, --id, --url and --all."),
+        ((), 2, "Name one of --tag, --id, --url, --similar, --user, --route, --model and --all."),
+        (("--similar", "a"), 2, "--similar and --radius go together."),
+        (("--all", "--radius", "0.1"), 2, "--similar and --radius go together."),
+        (("--similar", "a", "--radius", "2"), 1, "Expected `float` <= 1.0"),
+        (("--tag", "a", "--scope", "b"), 2, "--scope goes with"),
+        (("--url", "/a", "--service", "b"), 2, "--service goes with"),
+        (("--tag", "a", "--service", "b"), 1, "There is no service 'b'"),
         (("--all", "--tag", "a"), 2, "Name one of"),
         (("--url", "v1/chat/completions"), 2, "begins with /"),
         (("--id", "abc"), 1, "32 hexadecimal digits"),
@@ -58,6 +100,12 @@ async def test_tokens(node: NodeProcess) -> None:
     listed = await node.cli("token", "list")
     check(listed, 0, name, "traffic purge", "admin")
     assert secret not in listed.out
+    limited = await node.cli(
+        "token", "create", "docs", "--grant", "purge_select", "--tag", "docs-*", "--tenant", "acme"
+    )
+    check(limited, 0)
+    check(await node.cli("token", "list"), 0, "purge_select", "docs-*", "acme")
+    check(await node.cli("token", "create", "y", "--tag", "a"), 1, "limit purging and pushing")
     check(await node.cli("token", "create", name), 1, "There is a token named")
     check(await node.cli("token", "create", "x", "--grant", "everything"), 1, "grants")
     check(await node.cli("token", "revoke", name), 0, f"revoked {name}")

@@ -105,3 +105,32 @@ def test_nothing_named_purges_nothing() -> None:
 def test_everything_is_a_tag_that_no_owner_can_name() -> None:
     assert orders.everything() == (EVERYTHING,)
     assert EVERYTHING not in orders.by_keys(["all", "*"])
+
+
+@pytest.mark.parametrize("kind", [Kind.ROUTE, Kind.MODEL, Kind.SCOPE])
+def test_by_name(kind: Kind) -> None:
+    assert orders.by_name(kind, "a b/é") == (Tag(kind, "a b/é"),)
+    for wrong in ("", "x" * 1_025, "\udcff"):
+        with pytest.raises(BadRequest, match=f"Name the {kind}"):
+            orders.by_name(kind, wrong)
+
+
+def test_a_users_tag_tells_nothing_and_depends_on_the_secret() -> None:
+    tags = [orders.user_tag(user, secret) for user in ("ada", "bob", "ada ") for secret in (b"one", b"two")]
+    assert len(set(tags)) == len(tags)
+    assert tags[0] == orders.user_tag("ada", b"one")
+    assert orders.by_user("ada", b"one") == (tags[0],)
+    assert {tag.kind for tag in tags} == {Kind.USER}
+    assert {len(tag.value) for tag in tags} == {32}
+    assert not any("ada" in tag.value for tag in tags)
+    orders.user_tag("\udcff", b"x")
+
+
+def test_all_of_a_long_secret_counts() -> None:
+    one, two = (orders.user_tag("ada", b"x" * 64 + end) for end in (b"1", b"2"))
+    assert one != two
+
+
+def test_nobody_is_no_user() -> None:
+    with pytest.raises(BadRequest, match="Name the user"):
+        orders.by_user("", b"one")
