@@ -1,0 +1,54 @@
+"""A node, or two on one Redis, whose upstream must not be asked for what was pushed."""
+
+import os
+import uuid
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from edgecache.core.units import Duration
+from edgecache.settings import StoreSettings
+from edgecache.testing.node import SEMANTIC, Node, running_node
+from edgecache.testing.redis_server import RedisServer, why_no_redis
+from edgecache.testing.scripted_upstream import ScriptedUpstream
+
+LEASE = 1.0
+"""Seconds. The first purge in a new log waits for as long, for nodes that may serve by the log before it."""
+
+
+@pytest.fixture
+async def upstream() -> AsyncGenerator[ScriptedUpstream, None]:
+    async with ScriptedUpstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+async def node(tmp_path: Path, upstream: ScriptedUpstream) -> AsyncGenerator[Node, None]:
+    async with running_node(tmp_path, upstream=upstream, policy=SEMANTIC) as node:
+        yield node
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    if reason := why_no_redis():
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def two(
+    tmp_path: Path, upstream: ScriptedUpstream, redis_server: RedisServer
+) -> AsyncGenerator[list[Node], None]:
+    """Two nodes on one store."""
+    store = StoreSettings(url=redis_server.url, prefix=f"test-{uuid.uuid4().hex}", lease=Duration(LEASE))
+    async with AsyncExitStack() as stack:
+        nodes = [
+            await stack.enter_async_context(
+                running_node(tmp_path / name, upstream=upstream, policy=SEMANTIC, store=store, node=name)
+            )
+            for name in ("one", "two")
+        ]
+        yield nodes
