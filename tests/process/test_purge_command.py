@@ -177,6 +177,27 @@ def test_what_each_option_asks(node: Scripted, words: tuple[str, ...], path: str
 
 
 @pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "Name one of --tag,"),
+        (("--all", "--tag", "a"), "Name one of --tag,"),
+        (("--route", "a", "--model", "b"), "Name one of --tag,"),
+        (("--url", "v1/chat/completions"), "begins with /"),
+        (("--similar", "a"), "--similar and --radius go together."),
+        (("--all", "--radius", "0.1"), "--similar and --radius go together."),
+        (("--tag", "a", "--scope", "b"), "--scope goes with"),
+        (("--url", "/a", "--service", "b"), "--service goes with"),
+        (("--all", "--scope", "a", "--service", "b"), "--service goes with"),
+    ],
+)
+def test_words_that_do_not_go_together(node: Scripted, words: tuple[str, ...], told: str) -> None:
+    ran = run(node, "purge", *words)
+    assert ran.exit_code == 2
+    assert told in ran.stderr
+    assert node.asked == []
+
+
+@pytest.mark.parametrize(
     ("found", "told"),
     [
         ({}, "would purge 1,234 entries\n"),
