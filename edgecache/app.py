@@ -173,6 +173,7 @@ class App:
             self._metrics,
             readiness=self._readiness,
             statistics=self._statistics,
+            outcomes=fills.outcomes.get,
         )
         host, port = address(self._settings.listen.traffic)
         admin_host, admin_port = address(self._settings.listen.admin)

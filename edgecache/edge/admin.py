@@ -54,7 +54,7 @@ class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Admin:
-    """`readiness` and `statistics` are read at each call."""
+    """`readiness` and `statistics` are read at each call; `outcomes` says what became of an entry's last fill."""
 
     def __init__(
         self,
@@ -68,6 +68,7 @@ class Admin:
         *,
         readiness: Callable[[], Readiness],
         statistics: Callable[[], Mapping[str, Any]],
+        outcomes: Callable[[str], str | None],
     ) -> None:
         self._book = book
         self._tokens = tokens
@@ -78,6 +79,7 @@ class Admin:
         self._metrics = metrics
         self._readiness = readiness
         self._statistics = statistics
+        self._outcomes = outcomes
         self._open: dict[tuple[str, str], Handler] = {
             ("GET", "/healthz"): self._health,
             ("GET", "/readyz"): self._ready,
@@ -188,7 +190,9 @@ class Admin:
         """Everything about one answer but its text."""
         entry = await self._store.find(bytes.fromhex(name)) if _is_id(name) else None
         if entry is None:
-            raise NotFound(f"There is no entry {name[:40]!r}: it was never stored, or has been freed.")
+            last = self._outcomes(name)
+            why = f"its last fill ended as: {last}" if last else "it was never stored, or has been freed"
+            raise NotFound(f"There is no entry {name[:40]!r}: {why}.")
         return _json(self._explain(entry))
 
     def _explain(self, entry: Entry) -> dict[str, Any]:
@@ -208,6 +212,8 @@ class Admin:
             "purged_by": f"{killer.kind}:{killer.value}" if killer is not None else None,
             "stored_at": entry.stored_at,
             "expires_at": entry.expires_at,
+            "kept_until": entry.kept_until,
+            "stale_since": self._ledger.softened(entry.tags, entry.horizon),
             "bytes": len(entry.body),
             "completion_tokens": summary.completion_tokens,
         }

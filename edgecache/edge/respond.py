@@ -1,14 +1,16 @@
 """An answer as an HTTP response."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.http import StreamWriter
 from multidict import CIMultiDict
 
+from edgecache.core.trace import Trace
 from edgecache.errors import EdgecacheError
 from edgecache.flow.fills import Answer
-from edgecache.wire.cache_status import SERVER, explain
+from edgecache.wire.cache_status import SERVER, cache_status, explain
 from edgecache.wire.surrogate import TAG_HEADERS
 
 _OURS = frozenset({*TAG_HEADERS, "x-cache", "age", "transfer-encoding", "connection"})
@@ -37,20 +39,41 @@ async def streamed(request: web.BaseRequest, answer: Answer, node: str) -> web.S
     """
     assert answer.stream is not None
     response = web.StreamResponse(status=answer.status, headers=headers_of(answer, node))
-    return await send_pieces(request, response, answer.stream)
+    told = answer.outcome if _takes_trailers(request) else None
+    if told is not None:
+        response.headers["Trailer"] = "Cache-Status"
+    return await send_pieces(request, response, answer.stream, told)
 
 
 async def send_pieces(
-    request: web.BaseRequest, response: web.StreamResponse, pieces: AsyncIterator[bytes]
+    request: web.BaseRequest,
+    response: web.StreamResponse,
+    pieces: AsyncIterator[bytes],
+    told: Callable[[], Awaitable[Trace]] | None = None,
 ) -> web.StreamResponse:
-    """See `streamed`."""
+    """See `streamed`; what is `told` at the end goes into a trailer."""
     await response.prepare(request)
     try:
         async for piece in pieces:
             await response.write(piece)
+        if told is not None:
+            await _end(request, response, cache_status(await told()))
     except EdgecacheError as error:
         _log.warning("an answer broke off: %s", error)
         response.force_close()
         if request.transport is not None:
             request.transport.close()
     return response
+
+
+def _takes_trailers(request: web.BaseRequest) -> bool:
+    """RFC 9110 section 6.5.1; in HTTP/1.1 they go with chunks only (RFC 9112 section 7.1.2)."""
+    accepted = [part.partition(";")[0].strip().lower() for part in request.headers.get("TE", "").split(",")]
+    return request.version == HttpVersion11 and "trailers" in accepted
+
+
+async def _end(request: web.BaseRequest, response: web.StreamResponse, status: str) -> None:
+    """The last chunk and the trailer section. aiohttp writes none: from here on it is told to add no framing."""
+    assert isinstance(request.writer, StreamWriter)
+    request.writer.chunked = False
+    await response.write_eof(f"0\r\nCache-Status: {status}\r\n\r\n".encode())

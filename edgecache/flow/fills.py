@@ -1,10 +1,12 @@
 """A miss: join the fill in flight or start one, and give what arrives to everyone aboard."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
+from edgecache.cache.bounded import Bounded
 from edgecache.cache.flights import Flight, Flights
 from edgecache.core.entry import Framing, Scope
 from edgecache.core.ledger import Ledger
@@ -16,6 +18,10 @@ from edgecache.flow.recently import Recently
 from edgecache.flow.tiers import Ask, Head, TierReply, Tiers
 from edgecache.wire.openai_reply import UNREADABLE, render, summarise, without_usage
 
+_log = logging.getLogger("edgecache.fills")
+
+OUTCOMES = 2 << 20
+"""Bytes for what became of the last fills, by entry id: a stream's headers leave before that is known."""
 UNCACHEABLE_FOR = 5.0
 """Seconds for which it is remembered that an answer could not be kept."""
 REFRESH_PAUSE = 1.0
@@ -26,7 +32,9 @@ Vector = Callable[[], Awaitable[bytes | None]]
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes back: the whole `body`, or a `stream` of pieces. `close` must be called, whatever happens."""
+    """What goes back: the whole `body`, or a `stream` of pieces. `close` must be called, whatever happens. `outcome`
+    waits until a streamed answer is stored, or is known not to be, and tells.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -34,6 +42,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     stream: AsyncIterator[bytes] | None = None
     trace: Trace
     close: Callable[[], Awaitable[None]]
+    outcome: Callable[[], Awaitable[Trace]] | None = None
 
 
 async def nothing_to_close() -> None:
@@ -48,6 +57,7 @@ class Fills:
         self._ledger = ledger
         self.admission = admission
         self.flights: Flights[Head] = Flights()
+        self.outcomes: Bounded[str, str] = Bounded(OUTCOMES, lambda outcome: 200 + len(outcome))
         self._uncacheable = Recently(UNCACHEABLE_FOR, clock)
         self._refreshed = Recently(REFRESH_PAUSE, clock)
 
@@ -127,6 +137,9 @@ class Fills:
             found = await embedding if head.plain and body is not None else None
             outcome = await self.admission.admit(ask, head, body, flight.seal(), flight.horizon, found)
             self._uncacheable.mark(_name(ask), head.plain and outcome not in (None, *PASSING))
+            if outcome is not None:
+                _log.info("%s is not stored: %s", _id(ask), outcome)
+            self.outcomes.put(_id(ask), outcome or "stored")
             flight.settle(outcome)
         finally:
             embedding.cancel()
@@ -151,20 +164,24 @@ class Fills:
         async def leave() -> None:
             flight.leave(passenger)
 
+        async def outcome() -> Trace:
+            await flight.wait_settled()
+            return _settled(trace, flight.outcome, near)
+
         chunks = flight.chunks(passenger)
         if not head.plain:
             return Answer(status=head.status, headers=headers, stream=chunks, trace=trace, close=leave)
         if head.framing is Framing.SSE and ask.request.stream:
             shown = _without(headers, "content-length")  # what is hidden makes it shorter
-            return Answer(status=200, headers=shown, stream=_filtered(chunks, ask), trace=trace, close=leave)
+            stream = _filtered(chunks, ask)
+            return Answer(status=200, headers=shown, stream=stream, trace=trace, close=leave, outcome=outcome)
         received = b"".join([chunk async for chunk in chunks])
         at_once = len(received) <= AT_ONCE
         body = _whole(ask, head, received) if at_once else await asyncio.to_thread(_whole, ask, head, received)
         await flight.wait_settled()
         flight.leave(passenger)
-        stored = flight.outcome is None
-        trace = _miss(ask, head, fwd=fwd, collapsed=joined, stored=stored, detail=flight.outcome or near)
-        return Answer(status=200, headers=_retyped(headers, ask, head), body=body, trace=trace, close=nothing_to_close)
+        told = _settled(trace, flight.outcome, near)
+        return Answer(status=200, headers=_retyped(headers, ask, head), body=body, trace=told, close=nothing_to_close)
 
 
 async def _gather(reply: TierReply, flight: Flight[Head]) -> None:
@@ -206,6 +223,15 @@ def _without(headers: tuple[tuple[str, str], ...], *names: str) -> tuple[tuple[s
 def _name(ask: Ask) -> tuple[Scope, bytes]:
     assert ask.identity is not None
     return ask.identity.scope, ask.identity.key + ask.route.name.encode()
+
+
+def _id(ask: Ask) -> str:
+    assert ask.identity is not None
+    return ask.identity.key.hex()
+
+
+def _settled(trace: Trace, outcome: str | None, near: str) -> Trace:
+    return msgspec.structs.replace(trace, stored=outcome is None, detail=outcome or near)
 
 
 def _miss(
