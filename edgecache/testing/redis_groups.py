@@ -1,5 +1,6 @@
 """Several real redis-servers for tests that belong together: a primary with its replica, with Sentinels, a Cluster."""
 
+import asyncio
 import contextlib
 from collections.abc import Sequence
 from types import TracebackType
@@ -12,7 +13,7 @@ SERVICE = "edgecache"
 
 
 class _Group:
-    """Servers that start and go together, as a sync context."""
+    """Servers that start and go together, with a context, sync or async."""
 
     def __init__(self) -> None:
         self._started = contextlib.ExitStack()
@@ -39,6 +40,14 @@ class _Group:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._started.close()
+
+    async def __aenter__(self) -> Self:
+        return await asyncio.to_thread(self.__enter__)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self._started.close)
 
 
 class RedisReplication(_Group):
@@ -172,6 +181,9 @@ class RedisServerCluster(_Group):
         nodes = [f"127.0.0.1:{server.port}" for server in self.servers]
         self.servers[0].cli("--cluster", "create", *nodes, "--cluster-replicas", str(self._replicas), "--cluster-yes")
         wait_until(lambda: all(self._agrees(server) for server in self.servers), f"{self!r} agreed")
+        for server in self.servers:
+            if "role:master" in server.cli("INFO", "replication"):
+                server.confirm("FLUSHALL")
 
     def _agrees(self, server: RedisServer) -> bool:
         states = server.cli("INFO", "replication")

@@ -141,6 +141,19 @@ class RedisServer:
         command = ["redis-cli", "-p", str(self.port), *words]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=STARTING).stdout
 
+    def confirm(self, write: str) -> None:
+        """Have every replica acknowledge a write: one that has just come takes up to a second for its first. Blocks.
+
+        Raises:
+            RuntimeError: not within STARTING seconds.
+        """
+        replicas = self.cli("INFO", "replication").count("state=online")
+        asked = f"{write}\nWAIT {replicas} {int(1_000 * STARTING)}\n"
+        command = ["redis-cli", "-p", str(self.port)]
+        said = subprocess.run(command, check=True, capture_output=True, text=True, input=asked, timeout=2 * STARTING)
+        if said.stdout.split()[-1:] != [str(replicas)]:
+            raise RuntimeError(f"replicas of {self!r} did not follow: {said.stdout}")
+
     def remove(self) -> None:
         """Kill it and delete its folder. Blocks."""
         self.kill()
@@ -177,10 +190,8 @@ class RedisServer:
     def _catch_up(self) -> None:
         primary = self._primary
         if primary is not None:
-            mine = f"port={self.port},state=online"
-            wait_until(
-                lambda: "master_link_status:up" in self.cli("INFO") and mine in primary.cli("INFO"), f"{self!r} in step"
-            )
+            wait_until(lambda: f"port={self.port},state=online" in primary.cli("INFO"), f"{self!r} in step")
+            primary.confirm("PUBLISH in-step now")
 
     def _answers(self, port: int) -> bool:
         deadline = time.monotonic() + STARTING
