@@ -23,16 +23,12 @@ class Hits:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._ids: OrderedDict[int, str] = OrderedDict()
-        self._newest = 0
         self._heard: OrderedDict[str, Logged] = OrderedDict()
         self._due: deque[Logged] = deque(maxlen=SOFT)
         self._counts: Counter[str] = Counter()
 
     def heard(self, logged: Logged) -> None:
-        """A record took effect; sequences begin anew with another log."""
-        if logged.sequence <= self._newest:
-            self._ids.clear()
-        self._newest = logged.sequence
+        """A record took effect. With another log sequences begin anew, and what is remembered of them gives way."""
         if logged.record is None or logged.record.effect is Effect.CLAIM:
             return
         self._ids[logged.sequence] = logged.record.id
