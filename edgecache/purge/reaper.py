@@ -16,9 +16,12 @@ from edgecache.core.ports import Audit, Embedder, Feed, News, NewsKind, Store
 from edgecache.core.purges import Logged
 from edgecache.core.tags import Tag
 from edgecache.errors import StoreUnavailable
-from edgecache.purge.examine import Examiner, Findings, is_dead
+from edgecache.purge.examine import Examiner, is_dead
 from edgecache.purge.hits import Hits, Softened
 from edgecache.purge.turns import Turns
+
+PIECE = 50
+"""Entries that one call of the store is about: more make a command that takes milliseconds to put together."""
 
 _log = logging.getLogger("edgecache.reaper")
 
@@ -167,18 +170,17 @@ class Reaper:
             for entry in findings.alive:
                 await self._turns.step()
                 softened.see(entry)
-        await self._advance(findings)
-        if findings.dead:
-            await self._free(findings.dead)
+        for start in range(0, len(findings.compared), PIECE):
+            await self._advance(findings.compared[start : start + PIECE], findings.through)
+        for start in range(0, len(findings.dead), PIECE):
+            await self._free(findings.dead[start : start + PIECE])
 
-    async def _advance(self, findings: Findings) -> None:
+    async def _advance(self, compared: Sequence[Entry], through: int) -> None:
         """Without it entries would be compared again at every read, and die when purges by meaning are forgotten."""
-        if not findings.compared:
-            return
-        await self._store.compared(findings.compared, findings.through)
-        for entry in findings.compared:
-            self._memory.advance(entry, findings.through)
-        self._compared += len(findings.compared)
+        await self._store.compared(compared, through)
+        for entry in compared:
+            self._memory.advance(entry, through)
+        self._compared += len(compared)
 
     async def _free(self, dead: Sequence[tuple[Entry, Tag | None]]) -> None:
         entries = [entry for entry, _ in dead]
