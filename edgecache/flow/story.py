@@ -185,23 +185,27 @@ class Flow:
         return Found(self.presenter.serve(entry, ask, detail))
 
     async def _fetch(self, ask: Ask, key: bytes) -> Entry | None:
-        """From memory or the store. Without the store requests are still answered, from upstream."""
+        """From memory or the store. Without the store requests are still answered, from upstream. What is dead in
+        memory may have been replaced by another node.
+        """
         scope = ask.scope
-        entry = self._exact.get(scope, key)
-        if entry is not None:
-            return entry
+        held = self._exact.get(scope, key)
+        if held is not None and self._fence.is_alive(held):
+            return held
         try:
             entry = await self._store.get(scope, key)
         except StoreUnavailable as error:
             _log.warning("lookup without the store: %s", error)
             return None
-        held = self._exact.get(scope, key)  # what came meanwhile is newer, or has more tags
-        if held is None and entry is not None and self._fence.is_alive(entry):
+        held = self._exact.get(scope, key)
+        if held is not None and self._fence.is_alive(held):  # what came meanwhile is newer, or has more tags
+            return held
+        if entry is not None and self._fence.is_alive(entry):
             self._exact.put(entry)
         if entry is None and held is None:
             assert ask.identity is not None
             self._gone(scope, ask.identity.partition, key)
-        return held or entry
+        return entry or held
 
     # --- semantic -------------------------------------------------------------------------------------------------
 
