@@ -25,6 +25,8 @@ def word(cell: str) -> str:
 
 
 def default_of(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return field.default_factory()
     return "required" if field.required else field.default
 
 
@@ -57,6 +59,9 @@ def test_every_setting_is_listed_with_its_default() -> None:
 
 def test_the_variables_listed_are_the_ones_that_are_read() -> None:
     for key, variable, *_ in table("key | variable | default"):
+        if word(key) == "services":  # a table, which no variable can hold
+            assert not variable
+            continue
         assert word(variable) == PREFIX + word(key).replace(".", "_").upper()
     example = {"EDGECACHE_LOCAL_ROWS": "3", "EDGECACHE_LIMITS_BODY": "1KiB", "EDGECACHE_NODE": "here"}
     read = load(None, example)
