@@ -57,6 +57,7 @@ UNSTABLE = (
     (r"ttl=\d+", "ttl"),
     (r'"created":\d+', '"created"'),
     (r"^\d+\.\d+ s$", "seconds"),
+    (r"^1 of 1 nodes, \d+ ms$", "nodes, milliseconds"),
 )
 
 
