@@ -12,13 +12,14 @@ from edgecache.commands.doctor import doctor
 from edgecache.commands.models import models
 from edgecache.commands.policy import policy
 from edgecache.commands.purge import purge
+from edgecache.commands.push import push
 from edgecache.commands.serve import serve
 from edgecache.commands.token import token
 
 app = typer.Typer(
     help="A CDN in front of LLM APIs.", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=True
 )
-for command in (serve, purge, audit, doctor):
+for command in (serve, push, purge, audit, doctor):
     app.command()(command)
 app.add_typer(policy, name="policy")
 app.add_typer(token, name="token")

@@ -1,6 +1,7 @@
 """`edgecache push`"""
 
 import io
+import os
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -47,7 +48,8 @@ class Report:
     def summary(self) -> str:
         seconds = time.monotonic() - self._started
         refused = f"; {self.refused:,} refused" if self.refused else ""
-        return f"{self._stored:,} answers pushed in {seconds:.1f} s{self._nodes}{refused}"
+        answers = "answer" if self._stored == 1 else "answers"
+        return f"{self._stored:,} {answers} pushed in {seconds:.1f} s{self._nodes}{refused}"
 
 
 def _nodes(applied: int, blind: int) -> str:
@@ -74,7 +76,7 @@ def push(
     try:
         pusher = Pusher(AdminClient.of(settings_of(config), admin), defaults, wait=wait)
         with _opened(file) as source:
-            report = Report(file.stat().st_size if source.seekable() else None)
+            report = Report(os.fstat(source.fileno()).st_size or None)
             _push(pusher, source, report)
     except Refused as error:
         fail(str(error))
