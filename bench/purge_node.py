@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import uvloop
 
-from edgecache.app import App
+from edgecache.app import SWITCH, App
 from edgecache.core.purges import PurgeRecord
 from edgecache.models.progress import Silent
 from edgecache.settings import load
@@ -47,6 +47,7 @@ async def serve() -> None:
     app = App(load(), Silent())
     notes = Notes(app)
     await app.open()
+    sys.setswitchinterval(SWITCH)
     assert app.traffic is not None and app.admin is not None
     say({"port": app.traffic.port, "admin": app.admin.port})
     while await asyncio.to_thread(sys.stdin.readline):

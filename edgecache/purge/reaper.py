@@ -5,7 +5,7 @@ correctness depends on it; whether an entry is served is decided by the ledger a
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -22,6 +22,13 @@ from edgecache.purge.turns import Turns
 
 PIECE = 50
 """Entries that one call of the store is about: more make a command that takes milliseconds to put together."""
+
+IDLE = 4.0
+"""A pass rests after each batch for so many times as long as the batch took: nobody waits for it, and it shares the
+processor with those who do.
+"""
+LONGEST_IDLE = 0.1
+"""Seconds, so that a store that is slow to answer does not stretch a pass without end."""
 
 _log = logging.getLogger("edgecache.reaper")
 
@@ -61,7 +68,8 @@ class ReaperStatistics(msgspec.Struct, frozen=True):
 
 class Reaper:
     """One pass at a time: soon after a purge, and every `interval` seconds for what expired. `rest` is the least time
-    between two passes, in seconds. `clock` is Unix time, `timer` any clock that runs evenly, both in seconds.
+    between two passes, in seconds. `clock` is Unix time, `timer` any clock that runs evenly, both in seconds; `pause`
+    waits for so many seconds.
     """
 
     def __init__(
@@ -78,6 +86,7 @@ class Reaper:
         interval: float = 60.0,
         rest: float = 1.0,
         timer: Callable[[], float] = time.perf_counter,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._index = index
@@ -88,6 +97,8 @@ class Reaper:
         self._clock = clock
         self._interval = interval
         self._rest = rest
+        self._timer = timer
+        self._pause = pause
         self._turns = Turns(timer)
         self._examiner = Examiner(ledger, embedder, clock, self._turns)
         self._hits = Hits(ledger)
@@ -149,8 +160,11 @@ class Reaper:
         softened = self._hits.begin()
         await self._settle_doubts()
         self._later = 0
+        began = self._timer()
         async for batch in self._store.scan():
             await self._sweep(batch, softened)
+            await self._pause(min(LONGEST_IDLE, IDLE * (self._timer() - began)))
+            began = self._timer()
         if softened is not None:
             self._hits.end(softened)
         await self._write_hits()
