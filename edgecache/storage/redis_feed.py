@@ -17,7 +17,7 @@ WAITING = 100_000
 BATCH = 100
 """News in one message."""
 KEPT = 20_000
-"""Messages that the stream keeps, about: some MB, and under a storm of full messages some 200."""
+"""Messages that the stream keeps, about: some MB, and under a storm of full messages some 130."""
 HEARTBEAT = 250
 """Milliseconds after which a follower that heard nothing looks whether the stream is still the one it follows."""
 SHORTEST_DELAY, LONGEST_DELAY = 0.05, 2.0
