@@ -19,8 +19,8 @@ class Tombstones:
     def __init__(self, most: int) -> None:
         self._most = most
         self._purged: dict[Tag, int] = {}
-        self._floors = array("Q", bytes(8 * FLOORS))
-        self._floored = False
+        self._floors = array("Q")
+        self._floored = 0
         self._narrow = False
 
     def __len__(self) -> int:
@@ -29,7 +29,7 @@ class Tombstones:
     @property
     def floored(self) -> int:
         """How many of the floors are in use."""
-        return sum(1 for floor in self._floors if floor) if self._floored else 0
+        return self._floored
 
     def put(self, tags: Iterable[Tag], sequence: int) -> None:
         for tag in tags:
@@ -41,23 +41,24 @@ class Tombstones:
 
     def _fold(self) -> None:
         """Several at once: finding the oldest means to pass by all that were there before it."""
+        self._floors = self._floors or array("Q", bytes(8 * FLOORS))
         over = len(self._purged) - self._most
         for oldest in list(islice(self._purged, max(over, min(FOLDED_AT_ONCE, self._most // 16)))):
             slot = _slot(oldest)
+            self._floored += not self._floors[slot]
             self._floors[slot] = max(self._floors[slot], self._purged.pop(oldest))
-        self._floored = True
 
     def last(self, tag: Tag) -> int:
         """Sequence of the last purge that may have named this tag; 0 when there was none."""
         exact = self._purged.get(tag, 0)
-        return max(exact, self._floors[_slot(tag)]) if self._floored else exact
+        return max(exact, self._floors[_slot(tag)]) if self._floors else exact
 
     def newer(self, tags: Iterable[Tag], sequence: int) -> Tag | None:
         """The first of `tags` purged after `sequence`, also within the scope that they name."""
         return next(self.all_newer(tags, sequence), None)
 
     def all_newer(self, tags: Iterable[Tag], sequence: int) -> Iterator[Tag]:
-        if not self._purged and not self._floored:
+        if not self._purged and not self._floors:
             return
         named = tuple(tags)
         for tag in chain(named, _narrowed(named)) if self._narrow else named:
@@ -66,14 +67,14 @@ class Tombstones:
 
     def frozen(self) -> tuple[dict[Tag, int], bytes]:
         """For a snapshot: what is remembered one by one, and the floors, empty where none is in use."""
-        return self._purged.copy(), self._floors.tobytes() if self._floored else b""
+        return self._purged.copy(), self._floors.tobytes()
 
     def unpack(self, purged: Mapping[Tag, int], floors: bytes) -> None:
         self._purged = dict(purged)
-        self._floored = bool(floors)
-        self._floors = array("Q", floors or bytes(8 * FLOORS))
+        self._floors = array("Q", floors)
+        self._floored = sum(1 for floor in self._floors if floor)
         # what folded may have been narrow: then it is looked for among the floors too
-        self._narrow = self._floored or any(tag.kind is Kind.WITHIN for tag in self._purged)
+        self._narrow = bool(floors) or any(tag.kind is Kind.WITHIN for tag in self._purged)
 
     def __repr__(self) -> str:
         return f"<Tombstones {len(self._purged)} of {self._most} floored={self.floored}>"

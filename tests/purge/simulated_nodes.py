@@ -15,6 +15,7 @@ from edgecache.purge.log import PurgeLog
 from edgecache.purge.roll import Ordered
 from edgecache.testing.history import History
 from edgecache.testing.simulated_log import Link, SimulatedLog, SimulatedServer
+from edgecache.testing.virtual_time import run_virtual
 
 NODES = 5
 LEASE, HEARTBEAT = 0.5, 0.15
@@ -98,6 +99,7 @@ class SimulatedNode:
         self.number = number
         self.history = world.histories[number]
         self.link = RandomLink(world.random)
+        self.serves = self.dead = False
         self.memory: dict[str, Stored] = {}
         self.flights: dict[str, Flying] = {}
         rate, began = 1 + world.random.uniform(-0.02, 0.02), world.random.uniform(0, 1000)
@@ -120,13 +122,22 @@ class SimulatedNode:
 
     async def open(self) -> None:
         """However often it takes."""
-        while True:
+        while not self.dead and not self.serves:
             try:
                 await self.carrier.open()
-                return await self.log.open()
+                await self.log.open()
+                self.serves = True
             except StoreUnavailable:
                 await self.log.close()
                 await asyncio.sleep(0.1)
+
+    async def die(self) -> None:
+        """In silence."""
+        self.dead, self.serves, self.link.cut = True, False, True
+        await self.log.close()
+
+    def __repr__(self) -> str:
+        return f"<SimulatedNode {self.carrier!r} {self.log!r}>"
 
     # --- serve ------------------------------------------------------------------------------------------------
 
@@ -281,11 +292,13 @@ class World:
         self._tasks.add(task)
 
     def _request(self) -> None:
-        self._begin(self.random.choice(self.nodes).request(self.random.choice(QUESTIONS)))
+        if serving := [node for node in self.nodes if node.serves]:
+            self._begin(self.random.choice(serving).request(self.random.choice(QUESTIONS)))
 
     def _purge(self) -> None:
-        node, tags = self.random.choice(self.nodes), self.random.choice(TAGS)
-        self._begin(node.purge(tags, everywhere=self.random.random() < 0.6))
+        if serving := [node for node in self.nodes if node.serves]:
+            tags, everywhere = self.random.choice(TAGS), self.random.random() < 0.6
+            self._begin(self.random.choice(serving).purge(tags, everywhere=everywhere))
 
     def _cut(self) -> None:
         self.outcomes["cut"] += 1
@@ -305,9 +318,8 @@ class World:
         """A node dies, in silence; another one takes its place, with nothing in memory."""
         self.outcomes["died"] += 1
         number = self.random.randrange(NODES)
-        dead, self.nodes[number] = self.nodes[number], SimulatedNode(self, number)
-        dead.link.cut = True
-        self._begin(dead.log.close())
+        self._begin(self.nodes[number].die())
+        self.nodes[number] = SimulatedNode(self, number)
         self._begin(self.nodes[number].open())
 
     async def _heal(self) -> None:
@@ -330,3 +342,19 @@ class World:
             for number, history in enumerate(self.histories)
             for found in history.stale()
         ]
+
+
+def play(seeds: range, fences: Fences | None = None) -> tuple[list[str], Counter[str]]:
+    """What broke the promise, and how much happened. Runs nothing but these seeds: to be called in a process of its own
+    too.
+    """
+    broken, outcomes = [], Counter[str]()
+    for seed in seeds:
+        world = World(seed, fences or Fences())
+        try:
+            run_virtual(world.run())
+        except TimeoutError:
+            broken.append(f"seed {seed}: after {HEALED} s without faults {world.nodes} on {world.server}")
+        broken += world.stale()
+        outcomes.update(world.outcomes)
+    return broken, outcomes
