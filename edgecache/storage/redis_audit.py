@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from edgecache.core.ports import AuditLine
 from edgecache.storage.codec import decode_line, encode_line
-from edgecache.storage.redis_client import RedisClient
+from edgecache.storage.redis_client import EVEN_WHEN_FULL, RedisClient
 
 KEPT = 100_000
 """Lines; older ones go."""
 
 # KEYS: ids, lines, hits. An id, its line, how many to keep.
-_WRITE = """
+_WRITE = f"""{EVEN_WHEN_FULL}
 if redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) == 0 then return end
 redis.call('LPUSH', KEYS[1], ARGV[1])
 while redis.call('LLEN', KEYS[1]) > tonumber(ARGV[3]) do
@@ -21,7 +21,7 @@ end
 """
 # How many lines are kept; ids and counts, alternating. A line may be written after it has hit, but what belongs to none
 # must not pile up.
-_HIT = """
+_HIT = f"""{EVEN_WHEN_FULL}
 for at = 2, #ARGV, 2 do
     if redis.call('HEXISTS', KEYS[2], ARGV[at]) == 1 or redis.call('HLEN', KEYS[3]) < 2 * tonumber(ARGV[1]) then
         redis.call('HINCRBY', KEYS[3], ARGV[at], ARGV[at + 1])

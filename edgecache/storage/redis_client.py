@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import PipelineCommand
-from redis.exceptions import MovedError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from edgecache.errors import InvalidSettings, StoreUnavailable
@@ -156,6 +156,10 @@ class RedisClient:
         return self._client
 
 
+EVEN_WHEN_FULL = "#!lua flags=allow-oom\n"
+"""Begins a script that writes a little even where `maxmemory` is reached: purges are what frees memory."""
+
+
 def script_command(script: str, keys: Sequence[str], *arguments: Any) -> Command:
     """A script as a command, for `batch`."""
     return ("EVAL", script, len(keys), *keys, *arguments)
@@ -184,21 +188,15 @@ async def _written(client: Redis | RedisCluster) -> AsyncIterator[Redis | RedisC
 
 
 async def _on_one_connection(client: RedisCluster, key: str, commands: Sequence[Command]) -> list[Any]:
-    """To the node that holds the slot of `key`: `WAIT` counts what its own connection wrote. Where the slot has moved
-    nothing was written; redis-py learns where to by an ordinary command.
+    """To the node that holds the slot of `key`: `WAIT` counts what its own connection wrote. redis-py follows slots and
+    failovers for ordinary commands only, so it is asked one before.
     """
-    for _ in range(2):
-        node = client.get_node_from_key(key)
-        if node is None:
-            raise StoreUnavailable(f"no node of the Cluster holds the slot of {key}")
-        sent = [PipelineCommand(position, *command) for position, command in enumerate(commands)]
-        try:
-            await node.execute_pipeline(sent)
-        finally:
-            if any(isinstance(each.result, Exception) for each in sent):
-                await client.execute_command("EXISTS", key)
-        if not isinstance(sent[0].result, MovedError):
-            break
+    await client.execute_command("EXISTS", key)
+    node = client.get_node_from_key(key)
+    if node is None:
+        raise StoreUnavailable(f"no node of the Cluster holds the slot of {key}")
+    sent = [PipelineCommand(position, *command) for position, command in enumerate(commands)]
+    await node.execute_pipeline(sent)
     for each in sent:
         if isinstance(each.result, Exception):
             raise each.result

@@ -9,17 +9,18 @@ say so. So the log belongs to one run of one server (`run_id`): under another on
 empty.
 """
 
+from edgecache.storage.redis_client import EVEN_WHEN_FULL
+
 UNKNOWN = "?"
 """The member of a new log that stands for all that may still serve by the log before it, and that nobody knows of any
 more. Whoever has followed the new one for longer than a lease strikes it."""
 
-_SERVER = """
+_SERVER = f"""{EVEN_WHEN_FULL}
 local info = redis.call('INFO', 'server', 'replication')
 local run = string.match(info, 'run_id:(%x+)')
 local replicas = select(2, string.gsub(info, 'state=online', ''))
 """
-_SAME = f"""
-{_SERVER}
+_SAME = f"""{_SERVER}
 local state = redis.call('HMGET', KEYS[1], 'identity', 'run', 'sequence')
 if state[1] ~= ARGV[1] or state[2] ~= run then return false end
 local newest = tonumber(state[3])
@@ -27,8 +28,7 @@ local newest = tonumber(state[3])
 
 # A fresh identity, the lease of a log without replicas and of one that has some, in seconds. Identity, replicas, and
 # the row of UNKNOWN, '' where there is none.
-OPEN = f"""
-{_SERVER}
+OPEN = f"""{_SERVER}
 local state = redis.call('HMGET', KEYS[1], 'identity', 'run')
 if state[1] and state[2] == run then
     return {{state[1], replicas, redis.call('HGET', KEYS[3], '{UNKNOWN}') or ''}}
@@ -44,16 +44,14 @@ redis.call('HSET', KEYS[3], '{UNKNOWN}', row)
 return {{ARGV[1], replicas, row}}
 """
 # A record. Its sequence, replicas.
-APPEND = f"""
-{_SAME}
+APPEND = f"""{_SAME}
 local sequence = string.format('%.0f', redis.call('HINCRBY', KEYS[1], 'sequence', 1))
 redis.call('XADD', KEYS[2], sequence .. '-0', 'record', ARGV[2])
 return {{tonumber(sequence), replicas}}
 """
 # After what, how many, the record that stood there ('' for unknown), the reader's name, its row, 1 to strike UNKNOWN.
 # Records, replicas. Where the server may not write (a replica; a primary cut off from its own), this is an error.
-READ = f"""
-{_SAME}
+READ = f"""{_SAME}
 local after = tonumber(ARGV[2])
 local next = redis.call('XRANGE', KEYS[2], string.format('%.0f', after + 1) .. '-0', '+', 'COUNT', ARGV[3])
 local last = redis.call('XRANGE', KEYS[2], ARGV[2] .. '-0', ARGV[2] .. '-0')
@@ -67,13 +65,11 @@ if ARGV[7] == '1' then redis.call('HDEL', KEYS[3], '{UNKNOWN}') end
 return {{next, replicas}}
 """
 # Names and rows, alternating.
-ROLL = f"""
-{_SAME}
+ROLL = f"""{_SAME}
 return redis.call('HGETALL', KEYS[3])
 """
 # Up to which sequence. How many were there.
-TRIM = f"""
-{_SAME}
+TRIM = f"""{_SAME}
 local keep = math.min(tonumber(ARGV[2]) + 1, newest)
 return redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f', keep) .. '-0')
 """

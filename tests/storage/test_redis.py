@@ -8,11 +8,12 @@ import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import trustme
 from storage_samples import SCOPE, entry, purge, scanned, take
 
-from edgecache.core.ports import Heard
+from edgecache.core.ports import AuditLine, Heard
 from edgecache.errors import InvalidSettings, StoreUnavailable
 from edgecache.storage.redis import RedisStorage
 from edgecache.testing.redis_groups import RedisServerCluster
@@ -115,16 +116,23 @@ async def test_a_server_that_keeps_everything_is_not(storage: RedisStorage, capl
     assert "append-only" not in caplog.text
 
 
-async def test_a_full_server_is_an_error(storage: RedisStorage, server: RedisServer) -> None:
-    await storage.store.put(entry(1))
-    await storage.log.append(purge(1))
+async def test_a_full_server_takes_purges_and_nothing_else(storage: RedisStorage, server: RedisServer) -> None:
+    """Purging is what makes room; and nodes that could not say that they are there would serve nothing."""
+    await storage.store.put(stored := entry(1))
     await asyncio.to_thread(server.cli, "CONFIG", "SET", "maxmemory", "1")
-    for call in (storage.store.put(entry(2)), storage.log.append(purge(2)), storage.registry.set("a", "b", b"")):
+    for call in (storage.store.put(entry(2)), storage.registry.set("a", "b", b"")):
         with pytest.raises(StoreUnavailable, match="maxmemory"):
             await call
-    await asyncio.to_thread(server.cli, "CONFIG", "SET", "maxmemory", "0")
-    assert set(await scanned(storage.store)) == {entry(1).key}
-    assert await storage.log.append(purge(2)) == 2
+    assert await storage.log.append(purge(1)) == 1
+    assert [one.record for one in await storage.log.read(0)] == [purge(1)]
+    await storage.audit.write(line := AuditLine(id="a", at=1.0, who="b", what=(), of=0, effect="purge"))
+    await storage.audit.hit({"a": 1})
+    assert await storage.audit.line("a") == msgspec.structs.replace(line, entries=1)
+    assert await storage.store.delete([stored]) == [stored]
+    fresh = RedisStorage(server.url)
+    await fresh.open()
+    assert await fresh.log.append(purge(2)) == 2
+    await fresh.close()
 
 
 async def test_entries_go_when_they_expire_and_the_log_stays(storage: RedisStorage, server: RedisServer) -> None:

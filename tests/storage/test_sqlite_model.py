@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from storage_samples import entry, purge, scanned
 
 from edgecache.core.entry import Entry, Scope
+from edgecache.core.tags import Kind, Tag
 from edgecache.storage.sqlite import SqliteStorage
 
 numbers = st.integers(0, 5)
@@ -56,6 +57,27 @@ class StorageMachine(RuleBasedStateMachine):
         for key in there:
             del self.entries[key]
 
+    @rule(number=numbers, more=st.sampled_from(["a", "b"]), stale=st.booleans())
+    def replace(self, number: int, more: str, stale: bool) -> None:
+        """With a tag more, where what is there is as it was read, or has another tag by then."""
+        there = self.entries.get(entry(number).key)
+        old = there or entry(number)
+        old = msgspec.structs.replace(old, tags=old.tags[1:]) if stale else old
+        new = msgspec.structs.replace(old, tags=(Tag(Kind.KEY, f"{more} {len(old.tags)}"), *old.tags))
+        done = self.loop.run_until_complete(self.storage.store.replace(old, new))
+        assert done == (there is not None and set(old.tags) == set(there.tags))
+        if done:
+            self.entries[new.key] = new
+
+    @rule(chosen=st.lists(numbers, max_size=4), through=st.integers(0, 20))
+    def compared(self, chosen: list[int], through: int) -> None:
+        named = [self.entries.get(entry(number).key, entry(number)) for number in chosen]
+        self.loop.run_until_complete(self.storage.store.compared(named, through))
+        for one in named:
+            if one.key in self.entries:
+                newer = max(self.entries[one.key].compared_to, through)
+                self.entries[one.key] = msgspec.structs.replace(one, compared_to=newer)
+
     @rule(count=st.integers(1, 5))
     def append(self, count: int) -> None:
         async def together() -> list[int]:
@@ -78,9 +100,7 @@ class StorageMachine(RuleBasedStateMachine):
     @invariant()
     def agrees(self) -> None:
         found = self.loop.run_until_complete(scanned(self.storage.store))
-        assert {key: one.question for key, one in found.items()} == {
-            key: one.question for key, one in self.entries.items()
-        }
+        assert found == {key: msgspec.structs.replace(one, body=b"") for key, one in self.entries.items()}
         assert self.loop.run_until_complete(self.storage.store.count()) == len(self.entries)
         logged = self.loop.run_until_complete(self.storage.log.read(0))
         assert [one.sequence for one in logged] == self.log[self.kept :]
