@@ -1,0 +1,57 @@
+"""Three nodes as processes of their own, on a real Redis, in front of one scripted upstream.
+
+They are started once for all tests of a file that leave them as they were; where one fails, the next has others.
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from fault_load import Load
+from fault_nodes import Bench, Standing
+
+from edgecache.testing.cluster import Cluster
+from edgecache.testing.redis_server import RedisServer, why_no_redis
+
+
+@pytest.fixture(scope="session", autouse=True)
+def redis_installed() -> None:
+    if reason := why_no_redis():
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+    standing = Standing(tmp_path_factory.mktemp("standing"))
+    try:
+        yield standing
+    finally:
+        standing.end()
+
+
+@pytest.fixture
+async def load(standing: Standing) -> AsyncIterator[Load]:
+    """On the three nodes of `standing`."""
+    async with standing.upstream:
+        standing.begin()
+        async with Cluster(standing.members, keep=True) as nodes:
+            standing.script.load = load = Load(nodes)
+            said = {member.name: len(member.log) for member in standing.members}
+            yield load
+            for member in standing.members:
+                assert "Traceback" not in member.log[said[member.name] :], member.log
+            standing.well = load.ended_well
+
+
+@pytest.fixture
+def redis(standing: Standing) -> RedisServer:
+    return standing.redis
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """For tests that start nodes of their own."""
+    bench = Bench(tmp_path)
+    async with bench.upstream:
+        yield bench
