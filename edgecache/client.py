@@ -10,8 +10,10 @@ import msgspec
 
 from edgecache.settings import Settings, address
 
-SECONDS = 90
-"""How long an answer may take: a preview walks through the store for up to a minute."""
+SECONDS = 30
+"""How long an answer may take."""
+PREVIEW = 90
+"""The same, of a preview, which walks through the store for up to a minute."""
 
 
 class Refused(Exception):
@@ -36,10 +38,18 @@ class AdminClient:
             raise Refused(f"--admin: {error}") from None
         return cls(host, port, _token(settings), settings.listen.tls_certificate)
 
-    def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        seconds: float = SECONDS,
+    ) -> Any:
         """The JSON that came back. Raises Refused."""
         content = msgspec.json.encode(body) if body is not None else b""
-        status, content = self.fetch(method, path, content, headers)
+        status, content = self.fetch(method, path, content, headers, seconds=seconds)
         try:
             answer = msgspec.json.decode(content)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -49,11 +59,17 @@ class AdminClient:
         return answer
 
     def fetch(
-        self, method: str, path: str, content: bytes = b"", headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        content: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        seconds: float = SECONDS,
     ) -> tuple[int, bytes]:
         """Status and body. Raises Refused."""
         own = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        connection = self._connection()
+        connection = self._connection(seconds)
         try:
             connection.request(method, path, body=content, headers={**own, **(headers or {})})
             response = connection.getresponse()
@@ -67,16 +83,22 @@ class AdminClient:
     def _where(self) -> str:
         return f"{self._host}:{self._port}"
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self, seconds: float) -> http.client.HTTPConnection:
         if not self._certificate:
-            return http.client.HTTPConnection(self._host, self._port, timeout=SECONDS)
-        context = ssl.create_default_context(cafile=self._certificate)
-        context.check_hostname = False  # the admin address is an IP, the certificate names the service
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the certificate itself is trusted, not who issued it
-        return http.client.HTTPSConnection(self._host, self._port, timeout=SECONDS, context=context)
+            return http.client.HTTPConnection(self._host, self._port, timeout=seconds)
+        context = trusting(self._certificate)
+        return http.client.HTTPSConnection(self._host, self._port, timeout=seconds, context=context)
 
     def __repr__(self) -> str:
         return f"<AdminClient {self._where}>"
+
+
+def trusting(certificate: str) -> ssl.SSLContext:
+    """For nodes that show this very certificate, under whatever address."""
+    context = ssl.create_default_context(cafile=certificate)
+    context.check_hostname = False  # nodes are called by address, the certificate names the service
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the certificate itself is trusted, not who issued it
+    return context
 
 
 def _token(settings: Settings) -> str:

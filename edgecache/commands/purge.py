@@ -9,7 +9,7 @@ import msgspec
 import typer
 from rich.table import Table
 
-from edgecache.client import AdminClient, Refused
+from edgecache.client import PREVIEW, AdminClient, Refused
 from edgecache.commands.console import Admin, Config, Json, fail, out, settings_of, show
 from edgecache.commands.standing import count, nodes, warned, watch
 
@@ -52,7 +52,7 @@ def purge(
     try:
         client = AdminClient.of(settings, admin)
         if dry_run:
-            _preview(client.call("POST", f"{call.path}?dry_run=1", call.body), as_json)
+            _preview(_hit(client, call), as_json)
             return
         if everything and not yes and sys.stdin.isatty():
             _confirm(client, call)
@@ -97,9 +97,12 @@ def _call(named: dict[str, str], tags: list[str], radius: float | None, scope: s
 
 
 def _confirm(client: AdminClient, call: Call) -> None:
-    found = client.call("POST", f"{call.path}?dry_run=1", call.body)
-    if not typer.confirm(f"Purge {call.what}: {_entries(found)}?", err=True):
+    if not typer.confirm(f"Purge {call.what}: {_entries(_hit(client, call))}?", err=True):
         fail("Nothing was purged.")
+
+
+def _hit(client: AdminClient, call: Call) -> Any:
+    return client.call("POST", f"{call.path}?dry_run=1", call.body, seconds=PREVIEW)
 
 
 def _preview(found: Any, as_json: bool) -> None:

@@ -83,7 +83,8 @@ class Protocolled:
 
     async def _order(self, who: str, order: Order) -> Ordered:
         line = self._line(who, order)
-        _log.info("purge %s by %r: %d tags: %s", order.id, who, line.of, ", ".join(line.what))
+        shown = ["by meaning"] if order.words else line.what  # no text of a question goes into the node's log
+        _log.info("purge %s by %r: %d tags: %s", order.id, who, len(order.tags), ", ".join(shown))
         await self._write(line)
         ordered = await self._purges.order(order.tags, effect=order.effect, meaning=order.meaning, record_id=order.id)
         self._ordered(order.id)

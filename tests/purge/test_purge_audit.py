@@ -98,6 +98,14 @@ async def test_before_and_after(protocolled: Protocolled, happened: list[Any]) -
     assert happened == [BEFORE, RECORD, "an id", AFTER]
 
 
+async def test_the_nodes_own_log_shows_no_question(protocolled: Protocolled, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "edgecache.purge")
+    await protocolled.order("ops", ORDER)
+    await protocolled.order("ops", Order(id="other", tags=(), effect=Effect.PURGE, words="meaning of 'a question'"))
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["purge an id by 'ops': 2 tags: key:a, key:b", "purge other by 'ops': 0 tags: by meaning"]
+
+
 async def test_what_did_not_happen_keeps_its_line_without_a_place(
     protocolled: Protocolled, purges: Purges, happened: list[Any]
 ) -> None:
