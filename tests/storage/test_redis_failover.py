@@ -34,6 +34,13 @@ async def storage(pair: RedisReplication) -> AsyncIterator[RedisStorage]:
     await storage.close()
 
 
+@pytest.fixture(scope="module")
+def sentinels(redis_installed: None) -> Iterator[RedisSentinels]:
+    """For tests that leave them as they are."""
+    with RedisSentinels() as servers:
+        yield servers
+
+
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_log, "CONFIRM", 100)
@@ -215,27 +222,26 @@ async def test_sentinels_name_another_primary(redis_installed: None) -> None:
         await storage.close()
 
 
-async def test_a_primary_without_its_replicas_has_the_sentinels_asked_again(redis_installed: None) -> None:
+async def test_a_primary_without_its_replicas_has_the_sentinels_asked_again(sentinels: RedisSentinels) -> None:
     """It may have been replaced, and a connection that stands would never tell."""
-    async with RedisSentinels() as servers:
-        storage = RedisStorage(servers.url)
-        await storage.open()
-        await storage.log.append(purge(1))
-        await asyncio.to_thread(servers.primary.cli, "CONFIG", "SET", "min-replicas-to-write", "2")
-        before = await asyncio.to_thread(_connections, servers.primary)
-        with pytest.raises(StoreUnavailable, match="NOREPLICAS"):
-            await storage.log.read(0)
-        await asyncio.to_thread(servers.primary.cli, "CONFIG", "SET", "min-replicas-to-write", "0")
+    primary = sentinels.primary
+    storage = RedisStorage(sentinels.url)
+    await storage.open()
+    await storage.log.append(purge(1))
+    await asyncio.to_thread(primary.cli, "CONFIG", "SET", "min-replicas-to-write", "2")
+    before = await asyncio.to_thread(_connections, primary)
+    with pytest.raises(StoreUnavailable, match="NOREPLICAS"):
         await storage.log.read(0)
-        assert await asyncio.to_thread(_connections, servers.primary) >= before + 3  # two by redis-cli here
-        await storage.close()
+    await asyncio.to_thread(primary.cli, "CONFIG", "SET", "min-replicas-to-write", "0")
+    await storage.log.read(0)
+    assert await asyncio.to_thread(_connections, primary) >= before + 3  # two by redis-cli here
+    await storage.close()
 
 
-async def test_sentinels_that_know_of_no_such_service(redis_installed: None) -> None:
-    async with RedisSentinels() as servers:
-        storage = RedisStorage(servers.url.replace("/edgecache", "/other"))
-        with pytest.raises(StoreUnavailable, match="No master found for 'other'"):
-            await storage.open()
+async def test_sentinels_that_know_of_no_such_service(sentinels: RedisSentinels) -> None:
+    storage = RedisStorage(sentinels.url.replace("/edgecache", "/other"))
+    with pytest.raises(StoreUnavailable, match="No master found for 'other'"):
+        await storage.open()
 
 
 def _connections(server: RedisServer) -> int:

@@ -101,6 +101,24 @@ async def test_a_file_of_a_newer_version_is_refused(storage: SqliteStorage, path
         await storage.open()
 
 
+async def test_a_file_of_the_version_before_keeps_its_log_and_its_facts(path: Path) -> None:
+    """Its entries lack what decides about them now."""
+    path.parent.mkdir()
+    for statement in SCHEMA_1:
+        _sql(path, statement)
+    storage = SqliteStorage(path)
+    await storage.open()
+    assert storage.log.identity == "before"
+    assert await storage.log.append(purge(1)) == 8
+    assert await storage.registry.values("secret") == {"cluster": b"x"}
+    assert await storage.store.count() == 0
+    await storage.store.put(stored := entry(1))
+    await storage.close()
+    await storage.open()
+    assert await storage.store.find(stored.key) == stored
+    await storage.close()
+
+
 async def test_somebody_elses_database_is_refused(path: Path) -> None:
     path.parent.mkdir()
     _sql(path, "CREATE TABLE accounts (name TEXT)")
@@ -241,6 +259,17 @@ def _python(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+SCHEMA_1 = (
+    "CREATE TABLE entries (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, scope TEXT NOT NULL, head BLOB NOT NULL,"
+    " body BLOB NOT NULL)",
+    "CREATE TABLE log (sequence INTEGER PRIMARY KEY, record BLOB NOT NULL)",
+    "CREATE TABLE log_state (identity TEXT NOT NULL, newest INTEGER NOT NULL)",
+    "CREATE TABLE facts (kind TEXT, name TEXT, value BLOB NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID",
+    "INSERT INTO entries VALUES (1, x'01', 's', x'02', x'03')",
+    "INSERT INTO log_state VALUES ('before', 7)",
+    "INSERT INTO facts VALUES ('secret', 'cluster', x'78')",
+    "PRAGMA user_version = 1",
+)
 FULL_DISK = """
 import asyncio, pathlib, random, resource, sys
 from storage_samples import entry, purge, scanned
