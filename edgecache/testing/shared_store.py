@@ -147,6 +147,11 @@ class SharedFeed:
         while True:
             yield await self._coming.get()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is news that was not heard yet."""
+        return not self._coming.empty()
+
     def __repr__(self) -> str:
         return f"<SharedFeed told={len(self.told)} coming={self._coming.qsize()}>"
 

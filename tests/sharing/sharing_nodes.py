@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -65,6 +66,7 @@ class Embedder:
 
     def __init__(self) -> None:
         self.away = False
+        self.turns: Callable[[], int] = lambda: 0
         self.reached, self.go = asyncio.Event(), asyncio.Event()
         self.go.set()
 
@@ -75,6 +77,8 @@ class Embedder:
     async def embed(self, text: str) -> bytes | None:
         self.reached.set()
         await self.go.wait()
+        for _ in range(self.turns()):
+            await asyncio.sleep(0)
         if self.away:
             raise EmbeddingUnavailable("gone")
         return VECTOR
@@ -84,7 +88,7 @@ class Node:
     def __init__(self, store: Store, feed: Feed, audit: Audit, *, clock: Callable[[], float] = lambda: 1.0) -> None:
         self.store, self.feed = store, feed
         self.memory, self.index, self.ledger = ExactCache(1 << 24), SemanticIndex(4), Ledger("log")
-        self.embedder = Embedder()
+        self.embedder, self.writing = Embedder(), defaultdict[bytes, asyncio.Lock](asyncio.Lock)
         self.rebuild = Rebuild(store, self.index, self.embedder, self.ledger, clock=clock)
         self.sharing = Sharing(
             feed, store, self.index, self.memory, self.ledger, self.rebuild, self.embedder.identity, clock=clock
@@ -103,9 +107,10 @@ class Node:
         await self.index.close()
 
     async def admit(self, entry: Entry) -> None:
-        """As admission does it: memory, store, index, news."""
-        self.memory.put(entry)
-        await self.store.put(entry)
+        """As admission does it: memory, store, index, news. One write of an entry at a time."""
+        async with self.writing[entry.key]:
+            self.memory.put(entry)
+            await self.store.put(entry)
         if entry.vector is not None:
             await self.index.add(entry.scope, entry.partition, entry.key, entry.vector)
         self.sharing.stored(entry)
