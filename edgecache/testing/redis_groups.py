@@ -53,13 +53,13 @@ class _Group:
 class RedisReplication(_Group):
     """A primary and its replica. `url` is where the primary is, also after `promote`.
 
-    With `min_replicas` = 1 a primary whose replica has not been heard of for a second takes no writes.
+    With `min_replicas` = 1 a primary whose replica has not been heard of for two seconds takes no writes.
     """
 
     def __init__(self, *, min_replicas: int = 0, append_only: bool = True) -> None:
         super().__init__()
         self._min_replicas = min_replicas
-        wanted = ("--min-replicas-to-write", str(min_replicas), "--min-replicas-max-lag", "1") if min_replicas else ()
+        wanted = ("--min-replicas-to-write", str(min_replicas), "--min-replicas-max-lag", "2") if min_replicas else ()
         self.primary = RedisServer(append_only=append_only, options=wanted)
         self.replica = RedisServer(append_only=append_only, replica_of=self.primary)
 
