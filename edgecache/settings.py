@@ -39,7 +39,7 @@ class Listen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`url` empty: the embedded store in the data folder; else `redis://`, `rediss://`, a Cluster's or Sentinel's. `lease`
+    """`url` empty: the embedded store in the data folder; else Redis, one server, Sentinel or a Cluster. `lease`
     is for how long a node that hears nothing of the purge log goes on serving from cache; 0: 2 s, 5 s with replicas.
     """
 
