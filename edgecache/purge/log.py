@@ -100,8 +100,9 @@ class PurgeLog:
         self._snapshot_at = self._ledger.applied
         await self._catch_up()
         self._trail.begin(self._ledger.applied)
-        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._tell_when_blind())]
+        self._tasks = [asyncio.create_task(self._follow())]
         await self._hear_first()
+        self._tasks.append(asyncio.create_task(self._tell_when_blind()))
 
     async def _hear_first(self) -> None:
         if not self.blind:
