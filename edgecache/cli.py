@@ -15,11 +15,12 @@ from edgecache.commands.purge import purge
 from edgecache.commands.push import push
 from edgecache.commands.serve import serve
 from edgecache.commands.token import token
+from edgecache.commands.verify import verify
 
 app = typer.Typer(
     help="A CDN in front of LLM APIs.", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=True
 )
-for command in (serve, push, purge, audit, doctor):
+for command in (serve, push, purge, audit, verify, doctor):
     app.command()(command)
 app.add_typer(policy, name="policy")
 app.add_typer(token, name="token")

@@ -1,0 +1,42 @@
+"""Real nodes on one Redis, none of which has an upstream: whatever is answered is from cache."""
+
+import os
+import uuid
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from edgecache.core.units import Duration
+from edgecache.settings import StoreSettings
+from edgecache.testing.node import SEMANTIC, Node, running_node
+from edgecache.testing.redis_server import RedisServer, why_no_redis
+
+LEASE = 1.0
+"""Seconds. The first purge in a new log waits for as long, for nodes that may serve by the log before it."""
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    if reason := why_no_redis():
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncGenerator[Node, None]:
+    async with running_node(tmp_path, policy=SEMANTIC) as node:
+        yield node
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path, redis_server: RedisServer) -> AsyncGenerator[list[Node], None]:
+    """Three nodes."""
+    store = StoreSettings(url=redis_server.url, prefix=f"test-{uuid.uuid4().hex}", lease=Duration(LEASE))
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(running_node(tmp_path / name, policy=SEMANTIC, store=store, node=name))
+            for name in ("one", "two", "three")
+        ]
