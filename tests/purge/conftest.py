@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -55,7 +56,13 @@ async def begin() -> AsyncGenerator[Begin, None]:
             stack.push_async_callback(storage.close)
             ledger = Ledger("")
             log = PurgeLog(
-                storage.log, storage.registry, ledger, clock=lambda: 0.0, new_id=lambda: next(ids), **options
+                storage.log,
+                storage.registry,
+                ledger,
+                clock=lambda: 0.0,
+                monotonic=time.monotonic,
+                new_id=lambda: next(ids),
+                **options,
             )
             stack.push_async_callback(log.close)
             await log.open()
