@@ -85,8 +85,7 @@ def _origin(folder: Path) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as home:
         settings = {"protocol": "http", "port": str(port), "pidfile": str(Path(home) / "pid")}
         child = subprocess.Popen(
-            ["node", "--no-warnings", "server/server.mjs"],
-            cwd=folder,
+            ["node", "--no-warnings", str(Path(__file__).with_name("cache_tests_origin.mjs")), str(folder)],
             env={**os.environ, **{f"npm_config_{name}": value for name, value in settings.items()}},
             stdout=subprocess.DEVNULL,
         )

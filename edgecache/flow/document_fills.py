@@ -5,7 +5,9 @@ from collections.abc import Callable
 import msgspec
 
 from edgecache.cache.flights import Flight, Flights
+from edgecache.core.demands import NOTHING, Demands
 from edgecache.core.entry import Entry, Scope, Source
+from edgecache.core.freshness import Use, use
 from edgecache.core.ports import Upstream, UpstreamReply
 from edgecache.core.tags import Kind, Tag
 from edgecache.core.trace import Trace
@@ -61,8 +63,9 @@ class DocumentFills:
         """Ask the origin once for all who want the same at the same time. Does not await before it is registered. `fwd`
         is why it is asked (RFC 9211 section 2.2).
         """
+        joins = True
         while True:
-            flight, passenger, joining = self._board(wanted, place)
+            flight, passenger, joining = self._board(wanted, place, joins=joins)
             arrival = self._ledger.applied
             try:
                 came = await flight.wait_head()
@@ -81,6 +84,8 @@ class DocumentFills:
                 return await self.alone(wanted, came.why_not)
             if came.place.names != place.names:
                 place = self._shelf.place(wanted, came.place.names)
+            else:
+                joins = self._is_fresh(came, wanted, wanted.demands)
 
     def refresh(self, wanted: Wanted, place: Place) -> None:
         """Replace a stale entry for nobody who waits; at most once in `REFRESH_PAUSE` (RFC 5861 section 3)."""
@@ -91,11 +96,11 @@ class DocumentFills:
 
     # --- flights --------------------------------------------------------------------------------------------------
 
-    def _board(self, wanted: Wanted, place: Place) -> tuple[Flight[Came], int, bool]:
+    def _board(self, wanted: Wanted, place: Place, *, joins: bool) -> tuple[Flight[Came], int, bool]:
         """The join fence, first half: nothing known of the flight was purged since it began."""
         name = _name(wanted, place)
         flight = None if self._uncacheable.holds(name) else self.flights.find(*name)
-        if flight is not None and self._may_join(flight, wanted):
+        if joins and flight is not None and self._may_join(flight, wanted):
             return flight, self.flights.join(flight), True
         return *self._begin(wanted, place, finish=wanted.route.finish or wanted.is_conditional), False
 
@@ -116,17 +121,22 @@ class DocumentFills:
 
     def _may_stay(self, flight: Flight[Came], came: Came, wanted: Wanted, arrival: int) -> bool:
         """The join fence, second half: tags that came with the head, whether it is for others at all, and for this one:
-        its request has the same values of what the response varies by.
+        as fresh as it wants it, and its request has the same values of what the response varies by (RFC 9111 section
+        4).
         """
         purged = self._ledger.stops_joiner(flight.tags, flight.horizon, arrival)
         same = self._shelf.place(wanted, came.place.names).nominated == came.place.nominated
-        return not purged and came.why_not is None and same and self._fence.may_serve(wanted.route)
+        may = not purged and came.why_not is None and self._fence.may_serve(wanted.route)
+        return may and same and self._is_fresh(came, wanted, wanted.demands)
+
+    def _is_fresh(self, came: Came, wanted: Wanted, demands: Demands) -> bool:
+        entry = entry_of(wanted, came, b"", self._ledger.horizon())
+        return use(entry, demands, None, self._clock()) is Use.FRESH
 
     # --- fill -----------------------------------------------------------------------------------------------------
 
     async def _fill(self, flight: Flight[Came], wanted: Wanted, place: Place) -> None:
         came = await self._receive(flight, wanted, place)
-        self._uncacheable.mark(_name(wanted, place), came.why_not is not None)
         flight.settle(await self._admit(flight, wanted, place, came))
 
     async def _receive(self, flight: Flight[Came], wanted: Wanted, place: Place) -> Came:
@@ -137,7 +147,7 @@ class DocumentFills:
             if reply.status == 304 and place.entry is not None:
                 came = self._confirmed(flight, wanted, place, place.entry, reply, asked_at)
                 if came is not None:
-                    flight.open(came)
+                    self._open(flight, wanted, place, came)
                     flight.end()
                     return came
                 await reply.close()
@@ -147,12 +157,18 @@ class DocumentFills:
                 wanted, place, reply, lambda names: self._shelf.place(wanted, names), asked_at, self._clock()
             )
             flight.tags = tuple(dict.fromkeys((*flight.tags, *came.tags)))
-            flight.open(came)
+            self._open(flight, wanted, place, came)
             await _gather(reply, flight, came, wanted.route.max_answer)
         finally:
             await reply.close()
         flight.end()
         return came
+
+    def _open(self, flight: Flight[Came], wanted: Wanted, place: Place, came: Came) -> None:
+        """Who waits goes on; those who come later do not wait for what is nobody else's."""
+        apart = came.why_not is not None or not self._is_fresh(came, wanted, NOTHING)
+        self._uncacheable.mark(_name(wanted, place), apart)
+        flight.open(came)
 
     def _confirmed(
         self, flight: Flight[Came], wanted: Wanted, place: Place, old: Entry, reply: UpstreamReply, asked_at: float
