@@ -112,6 +112,10 @@ class Member(msgspec.Struct, frozen=True):
     lease: float
 
 
+UNKNOWN = "?"
+"""On the roll of a log that has just begun; waited for and struck as any other member."""
+
+
 class Log(Room, Protocol):
     """The ordered, durable log of purges."""
 
@@ -141,7 +145,9 @@ class Log(Room, Protocol):
         """
 
     async def roll(self) -> Mapping[str, Member]:
-        """The nodes that follow this log, by name."""
+        """The nodes that follow this log, by name. In the first seconds of a log `UNKNOWN` stands for those that may
+        still serve by the log before it, of which nobody knows any more.
+        """
 
     async def strike(self, node: str, applied: int) -> None:
         """Take a node off the roll, unless it has been heard of since it had applied `applied`."""

@@ -196,7 +196,7 @@ class RedisLog:
     # --- who follows ----------------------------------------------------------------------------------------------
 
     async def roll(self) -> Mapping[str, Member]:
-        """A log that has just begun has a member `?`: nodes of the log before it, of which it cannot know."""
+        """As the last read of each says. Which server answers is checked as for a read."""
         reply = await self._client.run(scripts.ROLL, self._keys, self._identity)
         if reply is None:
             raise await self._lost()

@@ -9,11 +9,8 @@ say so. So the log belongs to one run of one server (`run_id`): under another on
 empty.
 """
 
+from edgecache.core.ports import UNKNOWN
 from edgecache.storage.redis_client import EVEN_WHEN_FULL
-
-UNKNOWN = "?"
-"""The member of a new log that stands for all that may still serve by the log before it, and that nobody knows of any
-more. Whoever has followed the new one for longer than a lease strikes it."""
 
 _SERVER = f"""{EVEN_WHEN_FULL}
 local info = redis.call('INFO', 'server', 'replication')

@@ -7,12 +7,11 @@ from typing import TypeVar
 import pytest
 from storage_samples import entry, purge, take
 
-from edgecache.core.ports import Heard, Member
+from edgecache.core.ports import UNKNOWN, Heard, Member
 from edgecache.errors import StoreUnavailable
 from edgecache.storage import redis_log
 from edgecache.storage.redis import RedisStorage
 from edgecache.storage.redis_log import LEASE_WITH_REPLICAS
-from edgecache.storage.redis_scripts import UNKNOWN
 from edgecache.testing.redis_groups import RedisReplication, RedisSentinels, RedisServerCluster
 from edgecache.testing.redis_server import RedisServer
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from storage_samples import purge, take
 
-from edgecache.core.ports import Member
+from edgecache.core.ports import UNKNOWN, Member
 from edgecache.storage.redis import RedisStorage
 from edgecache.storage.redis_roll import Roll
-from edgecache.storage.redis_scripts import UNKNOWN
 from edgecache.storage.sqlite import SqliteStorage
 
 LEASE = 0.2
