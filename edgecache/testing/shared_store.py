@@ -143,6 +143,12 @@ class SharedFeed:
         if self.is_open:
             self._coming.put_nowait(news)
 
+    def lose(self) -> None:
+        """What was not heard yet never will be."""
+        while not self._coming.empty():
+            self._coming.get_nowait()
+        self.bring(None)
+
     async def follow(self) -> AsyncIterator[Sequence[News] | None]:
         while True:
             yield await self._coming.get()

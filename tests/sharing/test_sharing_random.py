@@ -4,6 +4,7 @@ When all is quiet, every index is what the store is, and no memory holds what th
 
 import asyncio
 import random
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 import pytest
@@ -11,13 +12,14 @@ from sharing_nodes import VECTOR, Node, entry, number, until
 
 from edgecache.core.entry import Horizon
 from edgecache.core.meaning import Meaning
+from edgecache.core.ports import News
 from edgecache.core.purges import Effect, Logged, PurgeRecord
 from edgecache.core.tags import Tag, keys
 from edgecache.testing.shared_store import SharedAudit, SharedFeed, SharedStore
 
 SEEDS = range(90)
-STEPS = 120
-KEYS = 12
+STEPS = 160
+KEYS = 8
 TAGS = "abcd"
 FAR = bytes(12) + VECTOR[:4]
 
@@ -35,11 +37,25 @@ class Late(SharedStore):
             await asyncio.sleep(0)
 
 
+class LateFeed(SharedFeed):
+    """News is heard some turns after it has come."""
+
+    def __init__(self, dice: random.Random) -> None:
+        super().__init__()
+        self.dice = dice
+
+    async def follow(self) -> AsyncIterator[Sequence[News] | None]:
+        while True:
+            for _ in range(self.dice.randrange(30)):
+                await asyncio.sleep(0)
+            yield await self._coming.get()
+
+
 class World:
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
         self.store, self.now, self.log = Late(self.dice), 1.0, list[Logged]()
-        self.feeds = [SharedFeed() for _ in range(3)]
+        self.feeds = [LateFeed(self.dice) for _ in range(3)]
         for feed in self.feeds:
             feed.others = [other for other in self.feeds if other is not feed]
         self.nodes = [Node(self.store, feed, SharedAudit(), clock=lambda: self.now) for feed in self.feeds]
@@ -110,7 +126,7 @@ class World:
         await node.reaper.sweep()
 
     async def miss(self, node: Node) -> None:
-        node.feed.bring(None)
+        self.feeds[self.nodes.index(node)].lose()
 
     # --- all of it ------------------------------------------------------------------------------------------------
 
@@ -124,7 +140,7 @@ class World:
         return record is not None and record.effect is Effect.PURGE and tag in record.tags
 
     async def live(self) -> None:
-        acts = [self.fill] * 12 + [self.claim] * 3 + [self.look] * 8 + [self.purge] * 2 + [self.apply] * 8
+        acts = [self.fill] * 12 + [self.claim] * 3 + [self.look] * 14 + [self.purge] * 2 + [self.apply] * 8
         acts += [self.sweep] * 2 + [self.miss]
         for _ in range(STEPS):
             act, node = self.dice.choice(acts), self.dice.choice(self.nodes)
