@@ -7,7 +7,9 @@ from typing import Self
 
 
 class Link:
-    """Passes on what comes to `port` here to another port of this machine, as an async context."""
+    """Passes on what comes to `port` here to another port of this machine, as an async context; as often as wanted, at
+    the same port after the first time.
+    """
 
     def __init__(self, to: int) -> None:
         self._to = to
@@ -50,7 +52,8 @@ class Link:
         await self._held.wait()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.mend()
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = int(self._server.sockets[0].getsockname()[1])
         return self
 
@@ -64,6 +67,8 @@ class Link:
         for pump in self._pumps:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
+        self._pumps.clear()
+        self._writers.clear()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._cut:

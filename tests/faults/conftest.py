@@ -12,6 +12,7 @@ from fault_load import Load
 from fault_nodes import Bench, Standing
 
 from edgecache.testing.cluster import Cluster
+from edgecache.testing.link import Link
 from edgecache.testing.redis_server import RedisServer, why_no_redis
 
 
@@ -32,21 +33,29 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
 
 @pytest.fixture
 async def load(standing: Standing) -> AsyncIterator[Load]:
-    """On the three nodes of `standing`."""
+    """On the three nodes of `standing`, which are up to date."""
     async with standing.upstream:
         standing.begin()
-        async with Cluster(standing.members, keep=True) as nodes:
-            standing.script.load = load = Load(nodes)
-            said = {member.name: len(member.log) for member in standing.members}
-            yield load
-            for member in standing.members:
-                assert "Traceback" not in member.log[said[member.name] :], member.log
-            standing.well = load.ended_well
+        async with standing.link:
+            standing.join()
+            async with Cluster(standing.members, keep=True) as nodes:
+                standing.script.load = load = Load(nodes)
+                said = {member.name: len(member.log) for member in standing.members}
+                await load.settled()
+                yield load
+                for member in standing.members:
+                    assert "Traceback" not in member.log[said[member.name] :], member.log
+                standing.well = load.ended_well
 
 
 @pytest.fixture
 def redis(standing: Standing) -> RedisServer:
     return standing.redis
+
+
+@pytest.fixture
+def link(standing: Standing) -> Link:
+    return standing.link
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ ANSWERS_A_PURGE = 4
 PADDING = " and so on" * 100
 QUESTION = "How do I enable dark mode in the settings?"
 OTHER_WORDS = "How do I turn on dark mode in the settings?"
+HELD = "held"
 ONLY_CACHED = {"Cache-Control": "only-if-cached"}
 
 _ITEM = re.compile(r"item (\d+)")
@@ -34,7 +35,9 @@ _VERSION = re.compile(r"version (\d+)")
 class Load:
     """Every answer of the upstream has a version and the surrogate keys of its item and its group. Each node has a
     history of its own: a purge that waited for all nodes counts on all of them, any other at first on the node that
-    took it, and from `settle` on everywhere.
+    took it, and from `settled` on everywhere.
+
+    While there is a `gate`, answers to questions for the model HELD wait for it; `held` of them so far.
 
     `excused` nodes may refuse purges (503), those `dying` may break off. Anything else that is not 200 is one of
     `failures`.
@@ -48,6 +51,8 @@ class Load:
         self.failures: list[str] = []
         self.counts: Counter[str] = Counter()
         self.fills = 0
+        self.held = 0
+        self.gate: asyncio.Event | None = None
         self.ended_well = False
         self._random = random.Random(seed)
         self._histories = [History() for _ in nodes]
@@ -71,7 +76,14 @@ class Load:
         answer = chat_answer(request, lambda _: f"This is version {version}{PADDING}.")
         found = _ITEM.search(last_user_text(request.body))
         said = (("Surrogate-Key", " ".join(words(int(found[1])))),) if found else ()
-        return replace(answer, headers=(*answer.headers, *said))
+        return replace(answer, headers=(*answer.headers, *said), before_head=self._gate_of(request))
+
+    def _gate_of(self, request: Received) -> asyncio.Event | None:
+        if self.gate is None or HELD.encode() not in request.body:
+            return None
+        self.held += 1
+        self._moves()
+        return self.gate
 
     # --- one call -------------------------------------------------------------------------------------------------
 
@@ -119,8 +131,20 @@ class Load:
             else:
                 self._to_settle.append((place, ordered[place]))
 
-    def settle(self) -> None:
-        """All nodes have applied the whole log: what was acknowledged by one of them counts on all from now on."""
+    async def settled(self) -> None:
+        """Returns when all nodes are in step and known to each other; nobody else may purge meanwhile. What was
+        acknowledged by one of them counts on all from then on.
+        """
+        await self.nodes.converged()
+        wanted = {"applied": len(self.nodes), "blind": 0}
+        said: Any = None
+        async with asyncio.timeout(PATIENCE):
+            while said != wanted:  # a log that has just begun counts one for those of the log before it
+                reply = await self.purge(0, wait=True)
+                said = reply.json().get("nodes") if reply is not None else None
+        self._settle()
+
+    def _settle(self) -> None:
         for place, ordered in self._to_settle:
             self._histories[place].purge_acknowledged(ordered)
         self._to_settle.clear()
@@ -150,7 +174,7 @@ class Load:
         await self.until(lambda wanted=self.answered + answers: self.answered >= wanted)
 
     async def until(self, reached: Callable[[], bool]) -> None:
-        """Asked again after each answer and each purge."""
+        """Asked again after each answer and each purge, and when one is held."""
         async with asyncio.timeout(2 * PATIENCE):
             while not reached():
                 await self._moved.wait()
@@ -198,6 +222,9 @@ class Load:
 
     def _count(self, what: str) -> None:
         self.counts[what] += 1
+        self._moves()
+
+    def _moves(self) -> None:
         self._moved.set()
         self._moved = asyncio.Event()
 
@@ -220,16 +247,14 @@ async def ends_well(load: Load) -> None:
     and nothing when there is nothing left.
     """
     nodes = load.nodes
-    await nodes.converged()
-    load.settle()
+    await load.settled()
     load.excused.clear()
     load.dying.clear()
     before = load.counts["HIT"]
     async with load:
         await load.more(90)
     assert load.counts["HIT"] > before, load
-    reply = await load.purge(0, wait=True)
-    assert reply is not None and reply.json()["nodes"] == {"applied": len(nodes), "blind": 0}, reply
+    await load.settled()
     await _share(load)
     for member in nodes:
         assert (await member.status())["exact"]["bytes"] <= BUDGET

@@ -5,10 +5,13 @@ from pathlib import Path
 from fault_load import BUDGET, Load
 
 from edgecache.testing.cluster import Process
+from edgecache.testing.link import Link
 from edgecache.testing.redis_server import RedisServer
 from edgecache.testing.scripted_upstream import Answer, Received, ScriptedUpstream
 
 NODES = 3
+CUT_OFF = 2
+"""The node behind the link."""
 POLICY = """
 [[route]]
 name = "semantic"
@@ -54,7 +57,7 @@ class Bench:
             self.folder,
             {
                 "EDGECACHE_STORE_URL": f"{url}?socket_timeout=0.5",
-                "EDGECACHE_STORE_LEASE": "500ms",
+                "EDGECACHE_STORE_LEASE": "1s",
                 "EDGECACHE_UPSTREAM": self.upstream.url,
                 "EDGECACHE_POLICIES": str(self.folder / "policies"),
                 "EDGECACHE_LIMITS_MEMORY": f"{BUDGET}",
@@ -64,12 +67,13 @@ class Bench:
 
 
 class Standing(Bench):
-    """Three nodes on one server, which go on from test to test while they are `well`."""
+    """Three nodes on one server, one of them through a link, which go on from test to test while they are `well`."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.well = False
         self.redis = RedisServer()
+        self.link: Link
         self.members: list[Process] = []
 
     def begin(self) -> None:
@@ -77,10 +81,17 @@ class Standing(Bench):
         if not self.well:
             self.end()
             self.redis.start()
-            self.members = [self.process(n, self.redis.url) for n in range(NODES)]
+            self.link = Link(self.redis.port)
         self.well = False
+
+    def join(self) -> None:
+        """With the link open, for its address."""
+        if not self.members:
+            urls = dict.fromkeys(range(NODES), self.redis.url) | {CUT_OFF: self.link.url}
+            self.members = [self.process(number, url) for number, url in urls.items()]
 
     def end(self) -> None:
         for member in self.members:
             member.kill()
+        self.members = []
         self.redis.remove()

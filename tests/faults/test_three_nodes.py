@@ -1,0 +1,187 @@
+"""What may break under three nodes that are processes of their own, while clients ask and owners purge."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+
+import pytest
+from fault_load import HELD, ITEMS, QUESTION, Load, ends_well
+from fault_nodes import CUT_OFF
+
+from edgecache.testing.link import Link
+from edgecache.testing.redis_server import RedisServer
+
+ALL = range(3)
+Cut = Callable[[Link], Callable[[], None]]
+
+# --- Redis ----------------------------------------------------------------------------------------------------------
+
+
+async def goes_on_without(load: Load) -> None:
+    """With no log to hear of: every answer is the upstream's, and no purge is said to be done."""
+    await load.nodes.all_blind()
+    for node in ALL:
+        reply = await load.ask(node, node)
+        assert (
+            reply is not None and reply.headers["Cache-Status"] == "edgecache; fwd=bypass; fwd-status=200; detail=blind"
+        )
+        refused = await load.purge(node, "item-1", wait=bool(node))
+        assert refused is not None and refused.status == 503
+    await load.more(30)
+
+
+@pytest.mark.parametrize("keep_data", [True, False], ids=["with its data", "without its data"])
+async def test_redis_is_killed_and_comes_back(load: Load, redis: RedisServer, keep_data: bool) -> None:
+    async with load:
+        await load.more(90)
+        load.excused.update(ALL)
+        redis.kill()
+        await goes_on_without(load)
+        await asyncio.to_thread(redis.restart, keep_data=keep_data)
+        await load.more(60)
+    assert load.counts["purged"] and load.counts["waited"] and load.counts["HIT"]
+    await ends_well(load)
+
+
+async def test_redis_restarts_at_once(load: Load, redis: RedisServer) -> None:
+    """Nobody need have noticed that it was away."""
+    async with load:
+        for _ in range(3):
+            await load.more(40)
+            load.excused.update(ALL)
+            redis.restart()
+        await load.more(40)
+    await ends_well(load)
+
+
+async def test_redis_is_stopped(load: Load, redis: RedisServer) -> None:
+    """It accepts connections and answers nothing."""
+    async with load:
+        await load.more(90)
+        load.excused.update(ALL)
+        redis.pause()
+        await goes_on_without(load)
+        redis.resume()
+        await load.more(60)
+    await ends_well(load)
+
+
+async def test_store_and_log_roll_back_together(load: Load, redis: RedisServer) -> None:
+    """What was purged since is in the store again, and the log knows nothing of it."""
+    async with load:
+        await load.more(60)
+        redis.pause()
+        await asyncio.to_thread(redis.save_aside)
+        redis.resume()
+        await load.more(90)
+        load.excused.update(ALL)
+        await asyncio.to_thread(redis.put_back)
+        await load.more(60)
+    await ends_well(load)
+
+
+# --- the link between one node and Redis ----------------------------------------------------------------------------
+
+
+def reset(link: Link) -> Callable[[], None]:
+    """Connections break, and new ones too."""
+    link.cut()
+    return link.mend
+
+
+def swallow(link: Link) -> Callable[[], None]:
+    """Nothing comes back, on new connections neither; and what was on its way arrives in the end."""
+    link.hold()
+    return link.release
+
+
+@pytest.mark.parametrize("cut", [reset, swallow])
+async def test_one_node_is_cut_off(load: Load, link: Link, cut: Cut) -> None:
+    async with load:
+        await load.more(90)
+        load.excused.add(CUT_OFF)
+        mend = cut(link)
+        told = []
+        for item in range(5):  # some of them before its lease is over
+            purged = await load.purge(item % 2, f"item-{item}", wait=True)
+            assert purged is not None
+            told.append(purged.json()["nodes"])
+        assert told[0] == {"applied": 2, "blind": 1}, told
+        assert told[-1] == {"applied": 2, "blind": 0}, "it was taken off the roll"
+        assert await load.nodes[CUT_OFF].blind()
+        for item in range(5):
+            reply = await load.ask(CUT_OFF, item)
+            assert reply is not None and reply.headers["X-Cache"] == "BYPASS"
+        refused = await load.purge(CUT_OFF, "item-1")
+        assert refused is not None and refused.status == 503
+        await load.more(60)
+        mend()
+        await load.more(30)
+    await ends_well(load)
+
+
+@pytest.mark.parametrize("cut", [reset, swallow])
+async def test_a_rule_that_chose_to_serve_stale_does_and_says_so(load: Load, link: Link, cut: Cut) -> None:
+    cut_off = load.nodes[CUT_OFF]
+    await cut_off.chat(QUESTION, model="stale-1")
+    mend = cut(link)
+    purged = await load.purge(0, wait=True)
+    assert purged is not None and purged.json()["serve_stale_routes"] == ["serves-stale"]
+    fills = load.fills
+    reply = await cut_off.chat(QUESTION, model="stale-1")
+    assert (reply.headers["X-Cache"], load.fills) == ("HIT", fills)
+    assert reply.headers["Cache-Status"].endswith("; detail=blind")
+    new = await cut_off.chat(QUESTION, model="stale-2")
+    assert new.headers["Cache-Status"] == "edgecache; fwd=bypass; fwd-status=200; detail=blind"
+    mend()
+    await ends_well(load)
+
+
+# --- a node ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_node_is_killed_while_it_fills(load: Load) -> None:
+    """Those who waited for it lose their answers, nobody else anything."""
+    victim, gate = load.nodes[0], asyncio.Event()
+    async with load:
+        await load.more(60)
+        load.gate = gate
+        waiting = [asyncio.create_task(load.ask(0, item, model=HELD)) for item in range(10)]
+        await load.until(lambda: load.held >= 10)
+        load.dying.add(0)
+        victim.kill()
+        load.gate = None
+        gate.set()
+        assert await asyncio.gather(*waiting) == [None] * 10
+        purged = await load.purge(1, "item-1", wait=True)
+        assert purged is not None and purged.json()["nodes"] == {"applied": 2, "blind": 1}
+        for item in range(10):
+            reply = await load.ask(1, item, model=HELD)
+            assert reply is not None and reply.headers["X-Cache"] == "MISS", "nothing of it was kept"
+        await load.more(60)
+        await victim.start()
+    await ends_well(load)
+
+
+async def test_a_node_is_killed_while_it_purges(load: Load) -> None:
+    """What it acknowledged holds, on the others and on itself when it is back; what it did not proves nothing."""
+    victim = load.nodes[0]
+    async with load:
+        await load.more(60)
+        load.dying.add(0)
+        before = load.counts["purged"]
+        orders = [asyncio.create_task(purge_on(load, 0)) for _ in range(4)]
+        await load.until(lambda: load.counts["purged"] >= before + 40)
+        victim.kill()
+        await asyncio.gather(*orders)
+        assert load.counts["broken"] > 0
+        await load.more(60)
+        await victim.start()
+    await ends_well(load)
+
+
+async def purge_on(load: Load, node: int) -> None:
+    """Until it breaks off."""
+    for number in itertools.count():
+        if await load.purge(node, f"item-{number % ITEMS}") is None:
+            return
