@@ -142,15 +142,24 @@ class PurgeLog:
         record = PurgeRecord(record_id or self._new_id(), tuple(tags), self._clock(), effect, meaning, claimed)
         log = self._ledger.log
         try:
-            sequence = await self._log.append(record)
-            at = self._monotonic()
-        finally:
-            self._check_identity()
+            sequence, at = await self._append(record)
+        except StoreUnavailable:
+            if self._ledger.log == log:
+                raise
+            log = self._ledger.log  # the one that took its place
+            sequence, at = await self._append(record)
         await self._enforce(log, Logged(sequence, record))
         self._ordered += 1
         ordered = Ordered(record, sequence, at, log)
         self._roll.add(ordered)
         return ordered
+
+    async def _append(self, record: PurgeRecord) -> tuple[int, float]:
+        """Its place, and when that was known."""
+        try:
+            return await self._log.append(record), self._monotonic()
+        finally:
+            self._check_identity()
 
     async def _enforce(self, log: str, logged: Logged) -> None:
         """At once where it comes next, else with what others ordered before it."""

@@ -76,7 +76,8 @@ class SimulatedServer:
         if self._run_of_log != self.run or self._identity != identity:
             raise LogLostError(f"the log is not {identity} any more")
 
-    def append(self, record: PurgeRecord) -> int:
+    def append(self, record: PurgeRecord | None) -> int:
+        """None: one that no node can read."""
         self.newest += 1
         self.records.append(Logged(self.newest, record))
         self._news.set()

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgecache.core.entry import Horizon
 from edgecache.core.ledger import Ledger
+from edgecache.core.purges import PurgeRecord
 from edgecache.core.tags import keys
 from edgecache.errors import StoreUnavailable
 from edgecache.purge.log import PurgeLog
@@ -44,6 +45,7 @@ class TestLink(Link):
     def __init__(self) -> None:
         self.cut: set[str] | None = set()
         """Steps that fail; None for all of them."""
+        self.error = StoreUnavailable("cut")
         self.calls: Counter[str] = Counter()
         self._held: dict[tuple[str, str], Held] = {}
 
@@ -64,7 +66,7 @@ class TestLink(Link):
             held.reached.set()
             await held.go.wait()
         if self.cut is None or step in self.cut:
-            raise StoreUnavailable("cut")
+            raise self.error
 
 
 class Registry:
@@ -120,6 +122,10 @@ class Sides:
             self.server.rows.pop(UNKNOWN, None)
             await side.log.open()
         return sides
+
+    def server_orders(self, key: str | None) -> None:
+        """By a node that is not there; None for what cannot be read."""
+        self.server.append(None if key is None else PurgeRecord(f"by nobody {key}", keys([key]), 0.0))
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:

@@ -1,7 +1,8 @@
 """PurgeLog over the real logs: what `order` promises when it returns, restarts, other nodes, logs that lost data."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +11,9 @@ from purge_sides import Begin, Side, end
 from edgecache.core.entry import Horizon
 from edgecache.core.ledger import Ledger
 from edgecache.core.purges import Logged, PurgeRecord
-from edgecache.core.tags import EVERYTHING, keys
+from edgecache.core.tags import keys
 from edgecache.errors import StoreUnavailable
-from edgecache.purge.log import PurgeLog
 from edgecache.storage.redis import RedisStorage
-from edgecache.storage.sqlite import SqliteStorage
 from edgecache.testing.redis_server import RedisServer
 
 DEADLINE = 10.0
@@ -45,13 +44,14 @@ def dead(side: Side, horizon: Horizon, *values: str) -> bool:
 async def test_when_an_order_returns_it_is_in_the_log_and_in_force(make_storage: Make, begin: Begin) -> None:
     side = await begin(make_storage())
     horizon = side.ledger.horizon()
-    record = await side.log.order(keys(["a", "b"]))
+    ordered = await side.log.order(keys(["a", "b"]))
     assert dead(side, horizon, "a")
     assert dead(side, horizon, "b")
     assert not dead(side, horizon, "c")
     assert not dead(side, side.ledger.horizon(), "a")
-    assert await side.storage.log.read(0) == [Logged(1, record)]
-    assert record == PurgeRecord("1", keys(["a", "b"]), 0.0)
+    assert ordered.sequence == 1
+    assert ordered.record == PurgeRecord("1", keys(["a", "b"]), 0.0)
+    assert await side.storage.log.read(0) == [Logged(1, ordered.record)]
 
 
 async def test_orders_at_the_same_time_stay_dense_and_all_take_effect(make_storage: Make, begin: Begin) -> None:
@@ -202,17 +202,16 @@ async def test_a_log_that_lost_its_data_kills_everything_and_purging_works_again
         await until(two, lambda: dead(two, fresh, "b"))
 
 
-async def test_an_order_that_notices_the_loss_promises_nothing(begin: Begin) -> None:
+async def test_an_order_that_notices_the_loss_goes_into_the_new_log(begin: Begin) -> None:
     async with RedisServer() as server:
         side = await begin(RedisStorage(server.url))
         horizon = side.ledger.horizon()
         await side.log.close()  # so that it is the order that notices
         await asyncio.to_thread(server.restart, keep_data=False)
-        with pytest.raises(StoreUnavailable):
-            await side.log.order(keys(["a"]))
+        ordered = await side.log.order(keys(["a"]))
         assert dead(side, horizon, "anything")
-        await side.log.order(keys(["a"]))
-        assert side.ledger.applied == 1
+        assert (ordered.sequence, ordered.log) == (1, side.ledger.log)
+        assert await side.storage.log.read(0) == [Logged(1, ordered.record)]
 
 
 async def test_without_the_server_nothing_is_promised(begin: Begin) -> None:
@@ -228,76 +227,237 @@ async def test_without_the_server_nothing_is_promised(begin: Begin) -> None:
         assert dead(side, horizon, "a")
 
 
-class Lossy:
-    """A log that a test can swap for another one in the middle of a call."""
-
-    def __init__(self) -> None:
-        self.identity = "first"
-        self.records: list[PurgeRecord] = []
-        self.appending = asyncio.Event()
-        self.go_on = asyncio.Event()
-
-    def lose(self) -> None:
-        self.identity, self.records = "second", []
-
-    async def append(self, record: PurgeRecord) -> int:
-        self.records.append(record)
-        sequence = len(self.records)
-        self.appending.set()
-        await self.go_on.wait()
-        return sequence
-
-    async def read(self, after: int, limit: int = 1_000) -> Sequence[Logged]:
-        found = [Logged(number, record) for number, record in enumerate(self.records, 1) if number > after]
-        self.appending.set()
-        await self.go_on.wait()
-        return found
-
-
-async def lossy(tmp_path: Any) -> tuple[Lossy, Ledger, PurgeLog, SqliteStorage]:
-    storage = SqliteStorage(tmp_path / "registry.db")
-    await storage.open()
-    log, ledger = Lossy(), Ledger("first")
-    return log, ledger, PurgeLog(log, storage.registry, ledger, clock=lambda: 0.0, new_id=lambda: "id"), storage
-
-
-async def test_a_purge_written_to_a_log_that_was_lost_meanwhile_is_not_taken_for_the_new_logs_first(
-    tmp_path: Any,
-) -> None:
+async def test_a_purge_written_to_a_log_that_was_lost_meanwhile_is_not_taken_for_the_new_logs_first() -> None:
     """It was: sequence 1 of the old log counted as applied in the new one, whose first purge was then skipped."""
-    log, ledger, purges, storage = await lossy(tmp_path)
-    order = asyncio.create_task(purges.order(keys(["a"])))
-    await log.appending.wait()
-    log.lose()
-    log.go_on.set()
+    sides = Sides()
+    (one,) = await sides.open("one")
+    held = one.link.hold("append", "back")
+    order = asyncio.create_task(one.log.order(keys(["a"])))
+    await held.reached.wait()
+    sides.server.restart()
+    await until_so(lambda: one.ledger.log == "log-1")
+    held.go.set()
     with pytest.raises(StoreUnavailable, match="purge again"):
         await order
-    assert (ledger.log, ledger.applied) == ("second", 0)
-    horizon = ledger.horizon()
-    await purges.order(keys(["b"]))
-    assert ledger.killer(keys(["b"]), horizon) is not None
-    await storage.close()
+    assert one.ledger.applied == 0
+    await one.log.order(keys(["b"]))
+    assert one.dead("b", log="log-1")
+    assert not one.dead("a", log="log-1")
 
 
-async def test_records_read_from_a_log_that_was_lost_meanwhile_are_not_applied_to_the_new_one(tmp_path: Any) -> None:
+async def test_records_read_from_a_log_that_was_lost_meanwhile_are_not_applied_to_the_new_one() -> None:
     """They were: the new ledger stood at the old log's sequence, and the new log's purges up to there were skipped."""
-    log, ledger, purges, storage = await lossy(tmp_path)
-    log.records = [PurgeRecord(str(n), keys([f"old{n}"]), 0.0) for n in range(5)]
-    reading = asyncio.create_task(purges._catch_up())
-    await log.appending.wait()
-    log.lose()
-    log.records = [PurgeRecord("new", keys(["new"]), 0.0)]
-    log.go_on.set()
-    await reading
-    assert (ledger.log, ledger.applied) == ("second", 1)
-    assert ledger.killer(keys(["new"]), Horizon("second", 0)) is not None
-    assert ledger.killer(keys(["old1"]), Horizon("first", 5)) == EVERYTHING
-    await storage.close()
+    sides = Sides()
+    one, two = await sides.open("one", "two")
+    held = two.link.hold("read", "back")
+    for number in range(5):
+        await one.log.order(keys([f"old{number}"]))
+    await held.reached.wait()
+    sides.server.restart()
+    await until_so(lambda: one.ledger.log == "log-1")
+    await two.carrier._identify()  # as any call of its would
+    held.go.set()
+    await one.log.order(keys(["new"]))
+    await until_so(lambda: two.ledger.applied == 1)
+    assert two.dead("new", log="log-1")
+    assert two.dead("old1", 5, "log-0")
+
+
+async def test_a_record_in_the_place_of_one_that_was_applied_is_a_lost_log(caplog: pytest.LogCaptureFixture) -> None:
+    """It was taken for one seen before, and what it purged went on living. The server breaks its promise here: it keeps
+    its name and forgets.
+    """
+    sides = Sides()
+    one, two = await sides.open("one", "two")
+    held = one.link.hold("read", "there")
+    await held.reached.wait()
+    ordered = await one.log.order(keys(["a"]))  # applied here, ahead of what the log gives
+    sides.server.lose(1)
+    sides.server_orders("b")
+    horizon = one.ledger.horizon()
+    held.go.set()
+    await until_so(lambda: one.ledger.log != "log-0")
+    assert one.log.blind
+    assert "another record at 1" in caplog.text
+    assert one.dead("never purged", horizon.sequence)
+    with pytest.raises(StoreUnavailable, match="purge again"):
+        await one.log.wait_all(ordered)
+    await until_so(lambda: not one.log.blind)
+    fresh = one.ledger.horizon()
+    assert one.dead("b", 0, fresh.log)
+    await two.log.order(keys(["c"]))
+    await until_so(lambda: one.dead("c", fresh.sequence, fresh.log))
+
+
+async def test_an_append_to_a_place_where_another_record_was_applied_is_a_lost_log() -> None:
+    sides = Sides()
+    one, two = await sides.open("one", "two")
+    await two.log.order(keys(["a"]))
+    await until_so(lambda: one.dead("a"))
+    one.link.cut = {"read", "wait"}
+    sides.server.lose(1)
+    with pytest.raises(StoreUnavailable, match="purge again"):
+        await one.log.order(keys(["b"]))
+    assert one.dead("never purged", 1)
+
+
+async def test_following_begins_anew_where_the_last_record_can_be_compared() -> None:
+    """The server lost the newest record while this node was not reading, and another one took its place."""
+    sides = Sides()
+    one, two = await sides.open("one", "two")
+    await one.log.order(keys(["a"]))
+    await until_so(lambda: two.dead("a"))
+    two.link.cut, two.link.error = {"read"}, LogLostError("unreadable")
+    await asyncio.sleep(0.3)
+    sides.server.lose(1)
+    sides.server_orders("b")
+    two.link.cut = set()
+    await until_so(lambda: two.ledger.log != "log-0" and not two.log.blind)
+    assert two.dead("b", 0, two.ledger.log)
+    assert two.dead("never purged", 1)
+
+
+async def test_a_purge_ordered_while_a_node_catches_up_is_in_force_when_it_has_opened() -> None:
+    sides = Sides()
+    (one,) = await sides.open("one")
+    for number in range(3):
+        await one.log.order(keys([f"k{number}"]))
+    two = sides.make("two")
+    await two.carrier.open()
+    held = two.link.hold("read", "back")
+    opening = asyncio.create_task(two.log.open())
+    await held.reached.wait()
+    await one.log.order(keys(["a"]))
+    held.go.set()
+    await opening
+    assert two.dead("a", 3)
+    assert two.ledger.statistics().floor == 0
+
+
+async def test_an_order_whose_caller_left_is_in_force_where_it_was_written() -> None:
+    """The node that took it dies, or its client goes, between the append and the answer."""
+    one, two = await Sides().open("one", "two")
+    held = one.link.hold("append", "back")
+    order = asyncio.create_task(one.log.order(keys(["a"])))
+    await held.reached.wait()
+    order.cancel()
+    await until_so(lambda: one.dead("a") and two.dead("a"))
+    assert one.log.statistics().ordered == 0
+
+
+async def test_what_a_newer_version_wrote_kills_what_is_older_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sides = Sides()
+    one, two = await sides.open("one", "two")
+    sides.server_orders(None)
+    await one.log.order(keys(["a"]))
+    await until_so(lambda: two.ledger.applied == 2)
+    assert two.dead("never purged", 0)
+    assert two.dead("a", 1)
+    assert not two.dead("never purged", 1)
+    assert [side.log.statistics().unknown for side in (one, two)] == [1, 1]
+    told = [record for record in caplog.records if "Update this node" in record.message]
+    assert len(told) == 2  # by each node
+
+
+async def test_records_are_heard_in_order_before_later_ones_take_effect() -> None:
+    """A claim first: what is in memory without the claimed tag is gone before a purge of that tag."""
+    sides = Sides()
+    one, two = await sides.open("one", "two")
+    heard: list[tuple[int, Effect, int]] = []
+    two.log.on_record(lambda logged: heard.append((logged.sequence, logged.record.effect, two.ledger.applied)))
+    held = two.link.hold("read", "there")
+    await held.reached.wait()
+    await one.log.order(keys(["mine"]), effect=Effect.CLAIM, claimed=("team", b"k" * 16))
+    await one.log.order(keys(["mine"]))
+    held.go.set()
+    await until_so(lambda: two.ledger.applied == 2)
+    assert heard == [(1, Effect.CLAIM, 1), (2, Effect.PURGE, 2)]
+    assert not two.dead("mine", 2)
+    assert two.dead("mine", 1)
+
+
+async def test_a_soft_purge_then_a_hard_one() -> None:
+    one, two = await Sides().open("one", "two")
+    horizon = two.ledger.horizon()
+    await one.log.order(keys(["a"]), effect=Effect.SOFT)
+    await until_so(lambda: two.ledger.applied == 1)
+    assert not two.dead("a")
+    assert two.ledger.softened(keys(["a"]), horizon) is not None
+    await one.log.order(keys(["a"]))
+    await until_so(lambda: two.dead("a"))
+
+
+async def test_a_long_way_to_catch_up_leaves_turns_to_others() -> None:
+    sides = Sides()
+    (one,) = await sides.open("one")
+    tags = keys(f"k{number}" for number in range(256))
+    for _ in range(40):
+        await one.log.order(tags)
+    two = sides.make("two")
+    announced: list[int] = []
+    two.log.on_applied(lambda: announced.append(two.ledger.applied))
+    await two.carrier.open()
+    await two.log.open()
+    assert announced == [4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 40]
+
+
+async def test_a_snapshot_is_kept_once_and_what_lies_before_is_forgotten() -> None:
+    sides = Sides()
+    (one,) = await sides.open("one", snapshot_every=10)
+    for number in range(30):
+        await one.log.order(keys([f"k{number}"]))
+    await until_so(lambda: sides.server.records[0].sequence > 10)
+    (two,) = await sides.open("two")
+    assert two.ledger.statistics() == one.ledger.statistics()
+    sides.registry.kept.clear()
+    (three,) = await sides.open("three")
+    assert three.dead("never purged", 5)
+    assert not three.dead("never purged", 30)
+
+
+async def test_a_node_that_cannot_follow_stops_taking_purges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purge_log, "AHEAD", 3)
+    sides = Sides()
+    (one,) = await sides.open("one")
+    one.link.cut = {"read"}
+    for number in range(4):
+        await one.log.order(keys([f"k{number}"]))
+    with pytest.raises(StoreUnavailable, match="cannot follow"):
+        await one.log.order(keys(["one more"]))
+    one.link.cut = set()
+    await until_so(lambda: sides.server.rows["one"].applied == 4)
+    await one.log.order(keys(["one more"]))
+
+
+async def test_wait_all_over_real_logs(make_storage: Make, begin: Begin) -> None:
+    side = await begin(make_storage())
+    ordered = await side.log.order(keys(["a"]))
+    nodes = await side.log.wait_all(ordered)
+    assert nodes.applied == 1
+    assert side.log.progress(ordered.record.id).done
+    assert not side.log.blind
+
+
+async def test_wait_all_over_three_nodes(redis_server: RedisServer, tmp_path: Path, begin: Begin) -> None:
+    """The log is new: nodes that serve by one before it are waited for first, one lease."""
+    url, prefix = redis_server.url, f"three-{tmp_path.name}"
+    sides = [await begin(RedisStorage(url, prefix, node=name, lease=0.4)) for name in ("one", "two", "three")]
+    horizon = sides[0].ledger.horizon()
+    await sides[0].log.wait_all(await sides[0].log.order(keys(["old"])))
+    for number in range(20):
+        ordered = await sides[number % 3].log.order(keys([f"k{number}"]))
+        assert (await sides[number % 3].log.wait_all(ordered)).applied == 3
+        assert all(dead(side, horizon, f"k{number}") for side in sides)
+    standing = sides[1].log.progress(ordered.record.id)
+    assert standing is not None
+    assert sorted(standing.applied) == ["one", "three", "two"]
 
 
 async def test_it_says_what_it_is(make_storage: Make, begin: Begin) -> None:
     side = await begin(make_storage())
     await side.log.order(keys(["a"]))
-    assert repr(side.log).startswith("<PurgeLog ordered=1 <Ledger ")
+    assert repr(side.log).startswith("<PurgeLog ordered=1 blind=False <Ledger ")
     await side.log.close()
     await side.log.close()
