@@ -34,10 +34,10 @@ async def test_purging(node: NodeProcess, upstream: Any) -> None:
 async def test_purging_more(node: NodeProcess) -> None:
     """By everything that needs more than a name; what is shown beforehand, and written down after."""
     for question in ("What is it?", "What is what?"):
-        await node.chat(question, user="ada")
+        await node.chat(question, user="Ada Lovelace")
     for words in (
         ("--similar", "What is it?", "--radius", "0.9"),
-        ("--user", "ada"),
+        ("--user", "Ada Lovelace"),
         ("--route", "upstream"),
         ("--model", "gpt-4o"),
         ("--all", "--scope", "local"),
@@ -47,14 +47,14 @@ async def test_purging_more(node: NodeProcess) -> None:
         found = json.loads(shown.out)
         assert found["count"] + found["uncompared"] == 2, words
         assert (await node.chat("What is it?"))[0].headers["X-Cache"] == "HIT"
-    shown = await node.cli("purge", "--user", "ada", "--dry-run")
+    shown = await node.cli("purge", "--user", "Ada Lovelace", "--dry-run")
     check(shown, 0, "What is what?", "would purge 2 entries")
-    told = json.loads((await node.cli("purge", "--user", "ada", "--json")).out)
+    told = json.loads((await node.cli("purge", "--user", "Ada Lovelace", "--json")).out)
     assert (told["status"], told["nodes"], told["serve_stale_routes"]) == ("ok", {"applied": 1, "blind": 0}, [])
     assert (await node.chat("What is it?"))[0].headers["X-Cache"] == "MISS"
     listed = await node.cli("audit")
     check(listed, 0, told["id"], "user:", "admin")
-    assert "ada" not in listed.out
+    assert "Ada" not in listed.out
     (line,) = json.loads((await node.cli("audit", "--id", told["id"], "--json")).out)
     assert (line["id"], line["sequence"], line["effect"]) == (told["id"], 1, "purge")
     check(await node.cli("audit", "--id", "x"), 1, "has no line 'x'")

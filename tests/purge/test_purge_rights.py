@@ -11,6 +11,7 @@ from edgecache.core.tags import Kind, Tag, within
 from edgecache.testing.node import CHAT, SEMANTIC, Node, running_node
 from edgecache.testing.scripted_upstream import ScriptedUpstream
 
+ADA = "Ada Lovelace"
 QUESTION = "How do I enable dark mode?"
 NO_ID = "/purge/id/" + "0" * 32
 SELECT: list[tuple[str, str, Any]] = [
@@ -23,7 +24,7 @@ FURTHER: list[tuple[str, str, Any]] = [
     ("POST", NO_ID, None),
     ("POST", "/purge/route/questions", None),
     ("POST", "/purge/model/gpt-4o", None),
-    ("POST", "/purge/user", {"user": "ada"}),
+    ("POST", "/purge/user", {"user": ADA}),
     ("POST", SIMILAR, {"text": QUESTION, "radius": 0.1}),
 ]
 ALL: list[tuple[str, str, Any]] = [("POST", PURGE_ALL, None), ("POST", "/purge/scope/acme", None)]
@@ -87,10 +88,10 @@ async def test_limited_to_tenants(node: Node) -> None:
     callers = {name: await token(node, name, "traffic") for name in ("acme", "beta", "other")}
     secret = await token(node, "ops", "purge", tenants=["acme", "beta"])
     for method, path, body in (*SELECT, *FURTHER, ("POST", PURGE_ALL, None)):
-        ids = {name: await fill(node, QUESTION, "docs-1", by=by, user="ada") for name, by in callers.items()}
+        ids = {name: await fill(node, QUESTION, "docs-1", by=by, user=ADA) for name, by in callers.items()}
         target = path.replace("0" * 32, ids["acme"])
         await purged(node, target, method=method, body=body, Fastly_Key=secret)
-        after = {name: await outcome(node, QUESTION, by=by, user="ada") for name, by in callers.items()}
+        after = {name: await outcome(node, QUESTION, by=by, user=ADA) for name, by in callers.items()}
         beta = "HIT" if target != path else "MISS"  # an id is one entry's
         assert after == {"acme": "MISS", "beta": beta, "other": "HIT"}, path
         await purged(node, PURGE_ALL)
@@ -154,16 +155,16 @@ async def test_a_service_is_one_tenants(node: Node) -> None:
 
 async def test_erasure_takes_what_was_filled_for_one_person(node: Node) -> None:
     app = await token(node, "app", "traffic")
-    await fill(node, "What is my balance?", by=app, user="ada")
-    await fill(node, "What is my address?", by=app, safety_identifier="ada")
-    await fill(node, "What is my name?", by=app, metadata={"user_id": "ada"})
+    await fill(node, "What is my balance?", by=app, user=ADA)
+    await fill(node, "What is my address?", by=app, safety_identifier=ADA)
+    await fill(node, "What is my name?", by=app, metadata={"user_id": ADA})
     await fill(node, "What is your name?", by=app, user="bob")
-    found = await purged(node, "/purge/user?dry_run=1", body={"user": "ada"})
+    found = await purged(node, "/purge/user?dry_run=1", body={"user": ADA})
     assert found["count"] == 3
-    await purged(node, "/purge/user?wait=all", body={"user": "ada"})
+    await purged(node, "/purge/user?wait=all", body={"user": ADA})
     for question in ("What is my balance?", "What is my address?", "What is my name?"):
         assert (await node.chat(question, headers={"Authorization": f"Bearer {app}"})).headers["X-Cache"] == "MISS"
     assert await outcome(node, "What is your name?", by=app) == "HIT"
     kept = [repr(found), repr(await node.app.storage.audit.lines()), repr(await node.app.storage.log.read(0))]
     assert "user:" in kept[1]
-    assert not any("ada" in text for text in kept)
+    assert not any(ADA in text for text in kept)
