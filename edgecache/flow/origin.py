@@ -50,6 +50,8 @@ class Came(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def length(self) -> float:
         """Bytes of the body, as far as is known."""
+        if self.status == 204:
+            return 0
         value = joined(self.headers).get("content-length", "")
         return int(value) if value.isascii() and value.isdigit() and len(value) < 20 else math.inf
 
