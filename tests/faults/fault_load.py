@@ -230,8 +230,8 @@ class Load:
 
 
 def words(item: int) -> tuple[str, str]:
-    """The surrogate keys of an item: its own, and that of its group."""
-    return f"item-{item}", f"group-{item % GROUPS}"
+    """The surrogate keys of an item: its own, and that of its group. Clients and owners know the first ITEMS."""
+    return f"item-{item}", f"group-{item // ITEMS}-{item % GROUPS}"
 
 
 def everything() -> list[str]:

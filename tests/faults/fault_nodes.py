@@ -1,10 +1,14 @@
 """Nodes as processes of their own, with everything in a folder, in front of one scripted upstream."""
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fault_load import BUDGET, Load
 
-from edgecache.testing.cluster import Process
+from edgecache.core.units import Duration, Size
+from edgecache.settings import LimitSettings, StoreSettings
+from edgecache.testing.cluster import Cluster, Inside, Member, Process
 from edgecache.testing.link import Link
 from edgecache.testing.redis_server import RedisServer
 from edgecache.testing.scripted_upstream import Answer, Received, ScriptedUpstream
@@ -64,6 +68,25 @@ class Bench:
                 **settings,
             },
         )
+
+    def inside(self, number: int, url: str) -> Inside:
+        """The same in this process."""
+        return Inside(
+            f"node-{number}",
+            self.folder,
+            upstream=self.upstream,
+            policy=POLICY,
+            store=StoreSettings(url=f"{url}?socket_timeout=0.5", lease=Duration(1)),
+            limits=LimitSettings(memory=Size(BUDGET)),
+        )
+
+    @asynccontextmanager
+    async def loaded(self, members: Sequence[Member]) -> AsyncIterator[Load]:
+        """Of nodes that run and are up to date."""
+        async with Cluster(members) as nodes:
+            self.script.load = load = Load(nodes)
+            await load.settled()
+            yield load
 
 
 class Standing(Bench):

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from fault_load import HELD, ITEMS, QUESTION, Load, ends_well
@@ -12,6 +12,8 @@ from edgecache.testing.link import Link
 from edgecache.testing.redis_server import RedisServer
 
 ALL = range(3)
+FILLED = range(1_000, 1_200)
+"""Items that nobody else asks for."""
 Cut = Callable[[Link], Callable[[], None]]
 
 # --- Redis ----------------------------------------------------------------------------------------------------------
@@ -185,3 +187,38 @@ async def purge_on(load: Load, node: int) -> None:
     for number in itertools.count():
         if await load.purge(node, f"item-{number % ITEMS}") is None:
             return
+
+
+# --- many purges ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("calls", [40, pytest.param(400, marks=pytest.mark.slow)], ids=["10,240 keys", "102,400 keys"])
+async def test_thousands_of_keys_are_purged_while_200_fills_run(load: Load, calls: int) -> None:
+    """As fast as three nodes take them. Every second fill is overtaken, by one key among 256."""
+    load.gate = gate = asyncio.Event()
+    filling = [asyncio.create_task(load.ask(item % 3, item, model=HELD)) for item in FILLED]
+    await load.until(lambda: load.held == len(FILLED))
+    async with load:
+        await load.more(30)
+        numbers = iter(range(calls))
+        await asyncio.gather(*(purge_many(load, node, numbers, calls) for node in ALL))
+    load.gate = None
+    gate.set()
+    replies = [reply.headers["Cache-Status"] for reply in await asyncio.gather(*filling) if reply is not None]
+    overtaken = "edgecache; fwd=miss; fwd-status=200; stored=?0; detail=purged"
+    assert [status == overtaken for status in replies] == [item % 2 == 0 for item in FILLED]
+    await load.nodes.converged()
+    for item in FILLED:
+        reply = await load.ask((item + 1) % 3, item, model=HELD)
+        assert reply is not None and reply.headers["X-Cache"] == ("HIT" if item % 2 else "MISS")
+    await ends_well(load)
+    for member in load.nodes:
+        assert (await member.status())["ledger"]["tombstones"] >= 250 * calls
+
+
+async def purge_many(load: Load, node: int, numbers: Iterator[int], calls: int) -> None:
+    """256 keys a call; all calls together name each even item once."""
+    for number in numbers:
+        named = [f"item-{item}" for item in FILLED[::2][number::calls]]
+        others = [f"other-{number}-{key}" for key in range(256 - len(named))]
+        await load.purge(node, *named, *others, wait=number % 4 == 0)
