@@ -81,7 +81,7 @@ def _sentinel(url: str) -> Redis:
     secure = options.pop("connection_class", None) is not None
     mine = {name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")}
     theirs = {name: value for name, value in options.items() if name.startswith(("socket_", "ssl_"))}
-    sentinels = Sentinel(hosts, sentinel_kwargs={**_OPTIONS, **theirs, **mine, "ssl": secure})  # type: ignore[no-untyped-call]
+    sentinels = Sentinel(hosts, sentinel_kwargs={**_once(), **theirs, **mine, "ssl": secure})  # type: ignore[no-untyped-call]
     primary: Redis = sentinels.master_for(service, ssl=secure, **options)
     return primary
 

@@ -237,6 +237,13 @@ async def test_a_primary_without_its_replicas_has_the_sentinels_asked_again(sent
     await storage.close()
 
 
+async def test_a_sentinel_that_is_away_is_passed_over(sentinels: RedisSentinels) -> None:
+    storage = RedisStorage(sentinels.url.replace("://", "://127.0.0.1:1,"))
+    await storage.open()
+    await storage.log.append(purge(1))
+    await storage.close()
+
+
 async def test_sentinels_that_know_of_no_such_service(sentinels: RedisSentinels) -> None:
     storage = RedisStorage(sentinels.url.replace("/edgecache", "/other"))
     with pytest.raises(StoreUnavailable, match="No master found for 'other'"):
