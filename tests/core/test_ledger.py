@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from edgecache.core.entry import Horizon
 from edgecache.core.ledger import FLOORS, Ledger, Snapshot
-from edgecache.core.purges import Logged, PurgeRecord
+from edgecache.core.purges import Effect, Logged, PurgeRecord
 from edgecache.core.tags import EVERYTHING, Kind, Tag, keys
 
 LOG = "log-1"
@@ -226,11 +226,47 @@ def test_a_damaged_snapshot_changes_nothing() -> None:
     empty = Ledger(LOG).statistics()
     damaged = [whole[:length] for length in range(60)]
     damaged += [whole[:number] + b"\xff" + whole[number + 1 :] for number in range(40)]
-    damaged += [msgspec.msgpack.encode(Snapshot(LOG, 9, 0, (), b"12345678"))]
+    damaged += [msgspec.msgpack.encode(Snapshot(LOG, 9, 0, {}, b"12345678"))]
     for content in damaged:
         found = Ledger(LOG)
         found.restore(content)
         assert found.statistics() == empty or len(content) == len(whole)
+
+
+def test_a_joiner_of_a_flight_that_began_under_another_log_is_stopped() -> None:
+    """It was not: the new log counts from 1, and its sequences were held against the old one's."""
+    found = Ledger("log-2")
+    found.apply(purge(1, *keys("a")))
+    assert found.stops_joiner(keys("a"), Horizon(LOG, 7), arrival=1)
+    assert found.stops_joiner(keys("z"), Horizon(LOG, 7), arrival=1)
+
+
+def test_a_joiner_is_stopped_by_a_gap_that_came_before_it() -> None:
+    found = ledger(purge(1, *keys("a")), purge(5, *keys("b")))
+    assert found.stops_joiner(keys("z"), at(1), arrival=5)
+    assert not found.stops_joiner(keys("z"), at(5), arrival=5)
+
+
+def test_a_record_that_cannot_be_read_kills_all_that_is_older() -> None:
+    found = ledger(purge(1, *keys("a")), Logged(2, None), purge(3, *keys("b")))
+    assert [found.killer(keys("z"), at(sequence)) for sequence in (0, 1, 2, 3)] == [EVERYTHING, EVERYTHING, None, None]
+    assert found.statistics().unknown == 1
+    assert found.statistics().floor == 2
+
+
+def test_a_claim_purges_nothing() -> None:
+    found = ledger(Logged(1, PurgeRecord("c", keys("a"), 0.0, Effect.CLAIM, claimed=("team", b"k"))))
+    assert found.killer(keys("a"), at(0)) is None
+    assert found.softened(keys("a"), at(0)) is None
+    assert found.applied == 1
+
+
+def test_an_empty_ledger_of_another_name_kills_all() -> None:
+    found = ledger(purge(1, *keys("a")))
+    found.reset("log-2")
+    assert found.killer((), at(1)) == EVERYTHING
+    assert found.killer((), found.horizon()) is None
+    assert found.statistics() == Ledger("log-2").statistics()
 
 
 def test_a_ledger_says_what_it_is() -> None:
