@@ -147,19 +147,10 @@ class App:
             store, index, self._exact, ledger, self.storage.feed, self.storage.audit, self._embedder, clock=self._clock
         )
         self._rebuild = Rebuild(store, index, self._embedder, ledger, clock=self._clock)
-        sharing = Sharing(
-            self.storage.feed,
-            store,
-            index,
-            self._exact,
-            ledger,
-            self._rebuild,
-            self._embedder.identity,
-            clock=self._clock,
-        )
+        sharing = Sharing(self.storage.feed, index, self._exact, self._rebuild)
         self._purge_log.on_record(sharing.claimed)
         self._purge_log.on_record(reaper.heard)
-        self._purge_log.on_applied(reaper.wake)
+        self._purge_log.on_applied(reaper.applied)
         await self._start(sharing)
         await self._start(reaper)
         fills = self._fills(index, sharing)

@@ -2,15 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from edgecache.cache.exact import ExactCache
 from edgecache.cache.semantic import SemanticIndex
 from edgecache.core.entry import Entry, Scope
-from edgecache.core.ledger import Ledger
-from edgecache.core.ports import Feed, News, NewsKind, Store
+from edgecache.core.ports import Feed, News, NewsKind
 from edgecache.core.purges import Effect, Logged
 from edgecache.errors import EmbeddingUnavailable, StoreUnavailable
 from edgecache.rebuild import Place, Rebuild
@@ -46,14 +45,9 @@ class Sharing:
     def __init__(
         self,
         feed: Feed,
-        store: Store,
         index: SemanticIndex,
         memory: ExactCache,
-        ledger: Ledger,
         rebuild: Rebuild,
-        embedder_identity: str,
-        *,
-        clock: Callable[[], float],
     ) -> None:
         self._feed = feed
         self._index = index

@@ -113,7 +113,8 @@ class Admission:
 
     async def _claimed(self, current: Entry, tags: tuple[Tag, ...]) -> Entry | None:
         """None where another node was quicker, or there would be too many tags. Served only after every node will hear
-        of the tags before it hears of a later purge of them.
+        of the tags before it hears of a later purge of them. What memory holds lacks them, and so may what is being
+        read from the store just now: neither stays.
         """
         united = tuple(dict.fromkeys((*current.tags, *tags)))
         if len(united) > MAX_TAGS:
@@ -122,8 +123,9 @@ class Admission:
         if len(united) > len(current.tags):
             if not await self._store.replace(current, claimed):
                 return None
+        self._exact.discard(claimed.scope, claimed.key)
+        if len(united) > len(current.tags):
             await self._claims(claimed, tags)
-        self._exact.put(claimed)
         return claimed
 
     async def keep(self, entry: Entry) -> str | None:
@@ -137,6 +139,7 @@ class Admission:
             entry = compared
             self._exact.put(entry)
             if not await self._write(entry):
+                self._stored(entry)  # it may have been written all the same
                 return "store unavailable"
         if entry.vector is not None:
             await self._index.add(entry.scope, entry.partition, entry.key, entry.vector)

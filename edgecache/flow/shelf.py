@@ -117,11 +117,15 @@ class Shelf:
     async def _get(self, scope: Scope, key: bytes) -> Entry | None:
         """One that is alive, from memory or the store. Without the store requests are still answered, by the origin."""
         entry = self._exact.get(scope, key)
+        if entry is not None and not self._fence.is_alive(entry):  # another node may have replaced it
+            self._exact.forget(entry)
+            entry = None
         if entry is None:
             entry = await self._read(scope, key)
         return entry if entry is not None and self._fence.is_alive(entry) else None
 
     async def _read(self, scope: Scope, key: bytes) -> Entry | None:
+        mark = self._exact.mark()
         try:
             entry = await self._store.get(scope, key)
         except StoreUnavailable as error:
@@ -129,7 +133,7 @@ class Shelf:
             return None
         held = self._exact.get(scope, key)  # what came meanwhile is newer
         if held is None and entry is not None and self._fence.is_alive(entry):
-            self._exact.put(entry)
+            self._exact.load(entry, mark)
         return held or entry
 
     def __repr__(self) -> str:

@@ -190,8 +190,11 @@ class Flow:
         """
         scope = ask.scope
         held = self._exact.get(scope, key)
-        if held is not None and self._fence.is_alive(held):
-            return held
+        if held is not None:
+            if self._fence.is_alive(held):
+                return held
+            self._exact.forget(held)
+        mark = self._exact.mark()
         try:
             entry = await self._store.get(scope, key)
         except StoreUnavailable as error:
@@ -201,7 +204,7 @@ class Flow:
         if held is not None and self._fence.is_alive(held):  # what came meanwhile is newer, or has more tags
             return held
         if entry is not None and self._fence.is_alive(entry):
-            self._exact.put(entry)
+            self._exact.load(entry, mark)
         if entry is None and held is None:
             assert ask.identity is not None
             self._gone(scope, ask.identity.partition, key)

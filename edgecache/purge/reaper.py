@@ -102,6 +102,7 @@ class Reaper:
         self._turns = Turns(timer)
         self._examiner = Examiner(ledger, embedder, clock, self._turns)
         self._hits = Hits(ledger)
+        self._log = ledger.log
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._doubtful: Sequence[Entry] = ()
@@ -112,6 +113,12 @@ class Reaper:
     def wake(self) -> None:
         """Something was purged."""
         self._wanted.set()
+
+    def applied(self) -> None:
+        """What others ordered they free, and tell. Another log than before kills everything, and nobody orders that."""
+        if self._log != self._ledger.log:
+            self._log = self._ledger.log
+            self.wake()
 
     def heard(self, logged: Logged) -> None:
         """A record took effect here, whoever ordered it."""

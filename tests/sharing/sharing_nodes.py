@@ -90,9 +90,7 @@ class Node:
         self.memory, self.index, self.ledger = ExactCache(1 << 24), SemanticIndex(4), Ledger("log")
         self.embedder, self.writing = Embedder(), defaultdict[bytes, asyncio.Lock](asyncio.Lock)
         self.rebuild = Rebuild(store, self.index, self.embedder, self.ledger, clock=clock)
-        self.sharing = Sharing(
-            feed, store, self.index, self.memory, self.ledger, self.rebuild, self.embedder.identity, clock=clock
-        )
+        self.sharing = Sharing(feed, self.index, self.memory, self.rebuild)
         self.reaper = Reaper(
             store, self.index, self.memory, self.ledger, feed, audit, self.embedder, clock=clock, interval=3_600.0
         )
