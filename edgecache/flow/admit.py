@@ -120,9 +120,8 @@ class Admission:
         if len(united) > MAX_TAGS:
             return None
         claimed = msgspec.structs.replace(current, tags=united)
-        if len(united) > len(current.tags):
-            if not await self._store.replace(current, claimed):
-                return None
+        if len(united) > len(current.tags) and not await self._store.replace(current, claimed):
+            return None
         self._exact.discard(claimed.scope, claimed.key)
         if len(united) > len(current.tags):
             await self._claims(claimed, tags)
