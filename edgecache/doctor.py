@@ -66,7 +66,9 @@ async def _store(settings: Settings) -> Finding:
         return Finding("store", False, str(error))
     try:
         await storage.open()
-        return Finding("store", True, f"{storage!r}, {await storage.store.count()} entries")
+        warnings = storage.warnings if isinstance(storage, RedisStorage) else ()
+        said = "".join(f"; {warning}" for warning in warnings)
+        return Finding("store", not warnings, f"{storage!r}, {await storage.store.count()} entries{said}")
     except EdgecacheError as error:
         return Finding("store", False, str(error))
     finally:

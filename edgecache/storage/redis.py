@@ -3,7 +3,7 @@
 import logging
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -39,7 +39,8 @@ class RedisStorage:
     `url` is redis://, rediss:// or unix:// for one server, redis+cluster:// or rediss+cluster:// for a Cluster (there
     may be several hosts, separated by commas). What follows `?` goes to redis-py: `socket_timeout`, `ssl_ca_certs`.
     `node` is the name under which the others know this one, by chance where it is empty; `lease` is how long (seconds)
-    it serves by what it has read of the log, 0 for 2 s, or 5 s where the server has replicas.
+    it serves by what it has read of the log, 0 for 2 s, or 5 s where the server has replicas. `warnings` say after
+    `open` what the server may lose.
     """
 
     def __init__(self, url: str, prefix: str = "edgecache", node: str = "", lease: float = 0.0) -> None:
@@ -56,6 +57,7 @@ class RedisStorage:
         self.registry = RedisRegistry(self._client, prefix)
         self.feed = RedisFeed(self._client, waiting, prefix, name)
         self.audit = RedisAudit(self._client, prefix)
+        self.warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<RedisStorage {self._client!r}>"
@@ -71,7 +73,11 @@ class RedisStorage:
         """
         await self._client.open()
         try:
-            _check(await self._client.info())
+            servers = await self._client.info()
+            _check(servers)
+            self.warnings = tuple(_warnings(servers))
+            for warning in self.warnings:
+                logger.warning(warning)
             await self.log.open()
             await self.feed.open()
         except BaseException:
@@ -90,8 +96,17 @@ def _check(servers: Sequence[Mapping[str, Any]]) -> None:
             f"the server's maxmemory-policy is {evicting[0]}: it could evict the log of purges, and then purged answers"
             " come back. Set it to noeviction or volatile-lru (entries carry an expiry, the log does not)"
         )
+
+
+def _warnings(servers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What an operator should know of how well these servers keep what they acknowledged."""
     if not all(server.get("aof_enabled") for server in servers):
-        logger.warning(
+        yield (
             "The Redis server keeps no append-only file: what it was told last, purges too, is lost when it is killed."
             " Set appendonly yes (and appendfsync always, where a purge must survive a power cut)."
+        )
+    if any(server.get("connected_slaves") and "min_slaves_good_slaves" not in server for server in servers):
+        yield (
+            "The Redis server has replicas and takes writes without them: a primary that was replaced and does not know"
+            " it keeps the nodes that still reach it serving. Set min-replicas-to-write 1 and min-replicas-max-lag 2."
         )

@@ -9,6 +9,8 @@ import pytest
 import trustme
 from node_process import NodeProcess, Ran, run
 
+from edgecache.testing.redis_server import RedisServer, why_no_redis
+
 
 def check(ran: Ran, code: int, *told: str) -> None:
     assert ran.code == code, ran
@@ -132,6 +134,14 @@ async def test_the_doctor(node: NodeProcess) -> None:
     await node.kill()
     check(await node.cli("doctor"), 1, "FAIL  node: No edgecache answers", "ok    store:")
     check(await run("doctor", folder=node.folder, EDGECACHE_STORE_URL="mysql://x"), 1, "FAIL  store:", "redis")
+
+
+async def test_the_doctor_says_that_a_server_forgets(tmp_path: Path) -> None:
+    if why := why_no_redis():
+        pytest.skip(why)
+    async with RedisServer(append_only=False) as server:
+        found = await run("doctor", folder=tmp_path, EDGECACHE_STORE_URL=server.url)
+    check(found, 1, "FAIL  store:", "keeps no append-only file")
 
 
 async def test_the_models(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from storage_samples import SCOPE, entry, purge, scanned, take
 from edgecache.core.ports import AuditLine, Heard
 from edgecache.errors import InvalidSettings, StoreUnavailable
 from edgecache.storage.redis import RedisStorage
-from edgecache.testing.redis_groups import RedisServerCluster
+from edgecache.testing.redis_groups import RedisReplication, RedisServerCluster
 from edgecache.testing.redis_server import RedisServer
 
 
@@ -114,6 +114,18 @@ async def test_a_server_that_forgets_is_warned_of(redis_installed: None, caplog:
 
 async def test_a_server_that_keeps_everything_is_not(storage: RedisStorage, caplog: pytest.LogCaptureFixture) -> None:
     assert "append-only" not in caplog.text
+
+
+@pytest.mark.parametrize(("min_replicas", "warned"), [(0, True), (1, False)])
+async def test_a_primary_that_writes_without_its_replicas_is_warned_of(
+    redis_installed: None, min_replicas: int, warned: bool
+) -> None:
+    async with RedisReplication(min_replicas=min_replicas) as pair:
+        storage = RedisStorage(pair.url)
+        await storage.open()
+        await storage.close()
+    assert [w for w in storage.warnings if "min-replicas-to-write 1" in w] == list(storage.warnings)
+    assert bool(storage.warnings) is warned
 
 
 async def test_a_full_server_takes_purges_and_nothing_else(storage: RedisStorage, server: RedisServer) -> None:
