@@ -1,6 +1,7 @@
 """A document that is not at hand: fetched, or validated with the origin, once for all who want it at the same time."""
 
 from collections.abc import Callable
+from itertools import count
 
 import msgspec
 
@@ -27,6 +28,9 @@ REFRESH_PAUSE = 1.0
 """Seconds between two attempts to replace a stale document that is being served."""
 AT_ONCE = 64 << 10
 """Bytes of a response that is sent when it is whole, and stored: its head can then say so."""
+
+TRIES = 4
+"""Flights of others that a request waits for before it begins its own."""
 
 Instead = Callable[[int], Answer | None]
 """A stale document where the origin failed with this status (0 for none); None where it must not be."""
@@ -64,7 +68,7 @@ class DocumentFills:
         is why it is asked (RFC 9211 section 2.2).
         """
         joins = True
-        while True:
+        for attempt in count(1):
             flight, passenger, joining = self._board(wanted, place, joins=joins)
             arrival = self._ledger.applied
             try:
@@ -82,10 +86,10 @@ class DocumentFills:
                 return answer
             if came.why_not is not None:
                 return await self.alone(wanted, came.why_not)
+            joins = attempt < TRIES and self._is_fresh(came, wanted, wanted.demands)
             if came.place.names != place.names:
                 place = self._shelf.place(wanted, came.place.names)
-            else:
-                joins = self._is_fresh(came, wanted, wanted.demands)
+        raise AssertionError("one that does not join stays")
 
     def refresh(self, wanted: Wanted, place: Place) -> None:
         """Replace a stale entry for nobody who waits; at most once in `REFRESH_PAUSE` (RFC 5861 section 3)."""

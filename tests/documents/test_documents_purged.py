@@ -60,6 +60,16 @@ async def test_a_key_that_a_304_brings_counts(node: Node, origin: ScriptedUpstre
     assert (await get(node)).body == b"new"
 
 
+async def test_keys_stay_when_a_304_brings_none(node: Node, origin: ScriptedUpstream, clock: Clock) -> None:
+    await filled(node, origin, page(b"kept", ETag='"1"', Surrogate_Key="k"))
+    clock.now += 61
+    origin.enqueue(confirmed(ETag='"1"'))
+    assert (await get(node)).body == b"kept"
+    await purge(node, PURGES["key"])
+    origin.enqueue(page(b"new"))
+    assert (await get(node)).body == b"new"
+
+
 async def test_a_304_with_a_key_that_was_purged_since_the_fill(
     node: Node, origin: ScriptedUpstream, clock: Clock
 ) -> None:

@@ -31,12 +31,12 @@ STATUSES = st.sampled_from([200, 203, 301, 302, 404, 410, 500, 503, 599])
 TIMES = st.integers(0, 2_000_000_000).map(float)
 
 
-def said(status: int = 200, **headers: str) -> Said:
+def said(status: int = 200, /, **headers: str) -> Said:
     return read_response(status, {name.replace("_", "-"): value for name, value in headers.items()}, NOW)
 
 
-def fresh(status: int = 200, **headers: str) -> float:
-    return freshness(said(status, **headers), NOW, HOUR.ttl)
+def fresh(said_status: int = 200, /, **headers: str) -> float:
+    return freshness(said(said_status, **headers), NOW, HOUR.ttl)
 
 
 class TestStoring:
