@@ -49,7 +49,7 @@ class Trail:
                 del self._ids[passed]
 
     def __repr__(self) -> str:
-        return f"<Trail confirmed={self._confirmed} ahead={len(self._ids)}>"
+        return f"<Trail confirmed={self._confirmed} remembered={len(self._ids)}>"
 
 
 def _id(logged: Logged) -> str:

@@ -5,14 +5,14 @@ virtual time: each message can be held on its way.
 import asyncio
 
 import pytest
-from purge_links import LEASE, LinkedSide, Sides, until, virtual
+from purge_links import LEASE, Sides, until, virtual
 
 from edgecache.core.ports import Heard
 from edgecache.core.purges import Logged, PurgeRecord
 from edgecache.core.tags import keys
 from edgecache.errors import StoreUnavailable
 from edgecache.purge.lease import MARGIN, Lease
-from edgecache.purge.roll import Nodes, Standing
+from edgecache.purge.roll import Nodes
 from edgecache.testing.simulated_log import UNKNOWN
 
 SOON = 0.025
@@ -131,6 +131,20 @@ async def test_a_lost_log_ends_the_lease_until_the_new_one_is_known(caplog: pyte
     assert "all that was cached is dead" in caplog.text
 
 
+@virtual
+async def test_an_order_that_finds_another_log_ends_the_lease() -> None:
+    """What follows the log has not noticed yet."""
+    sides = Sides()
+    (one,) = await sides.open("one")
+    held = one.link.hold("wait", "back")
+    await held.reached.wait()
+    sides.server.restart()
+    await one.log.order(keys(["a"]))
+    assert one.log.blind
+    held.go.set()
+    await until(lambda: not one.log.blind)
+
+
 # --- wait=all -----------------------------------------------------------------------------------------------------
 
 
@@ -221,6 +235,31 @@ async def test_a_node_that_joined_before_the_look_and_reads_on_is_waited_for() -
     await opening
     assert two.dead("a")
     assert await waiting == Nodes(2, 0)
+
+
+@virtual
+async def test_a_look_at_the_roll_counts_for_what_was_appended_before_it_only() -> None:
+    """It shows nobody: the node that looks is not heard of itself. One that joined behind the look has a lease."""
+    sides = Sides()
+    (one,) = await sides.open("one")
+    one.link.cut = {"read", "wait"}
+    del sides.server.rows["one"]
+    look = one.link.hold("roll", "back")
+    first = asyncio.create_task(one.log.wait_all(await one.log.order(keys(["first"]))))
+    await look.reached.wait()
+    (two,) = await sides.open("two")
+    held = two.link.hold("read", "there")
+    await held.reached.wait()
+    second = asyncio.create_task(one.log.wait_all(await one.log.order(keys(["second"]))))
+    await asyncio.sleep(0)  # it waits
+    look.go.set()
+    assert await first == Nodes(1, 0)
+    await asyncio.sleep(0.1)
+    assert not two.log.blind
+    assert not second.done()
+    held.go.set()
+    assert await second == Nodes(1, 0)
+    assert two.dead("second", 1)
 
 
 @virtual
@@ -351,42 +390,6 @@ async def test_nobody_looks_at_the_roll_while_nobody_waits() -> None:
     await asyncio.sleep(5)
     assert one.link.calls["roll"] == 0
     assert one.link.calls["read"] > 10
-
-
-# --- progress -----------------------------------------------------------------------------------------------------
-
-
-async def polled(side: LinkedSide, name: str) -> list[Standing]:
-    found = [side.log.progress(name)]
-    async with asyncio.timeout(10):
-        while found[-1] is not None and not found[-1].done:
-            await asyncio.sleep(0.1)
-            found.append(side.log.progress(name))
-    return [standing for standing in found if standing is not None]
-
-
-@virtual
-async def test_progress_can_be_polled_without_waiting() -> None:
-    one, two, _ = await Sides().open("one", "two", "three")
-    two.link.cut = None
-    assert one.log.progress("mine") is None
-    await one.log.order(keys(["a"]), record_id="mine")
-    seen = await polled(one, "mine")
-    assert seen[0] == Standing(1, (), (), (), False)
-    assert seen[1] == Standing(1, ("one", "three"), ("two",), (), False)
-    assert seen[-1] == Standing(1, ("one", "three"), (), ("two",), True)
-    assert two.log.progress("mine") is None
-
-
-@virtual
-async def test_progress_of_recent_orders_only() -> None:
-    (one,) = await Sides().open("one")
-    for number in range(1_100):
-        await one.log.order(keys(["a"]), record_id=f"n{number}")
-    assert one.log.progress("n0") is None
-    assert one.log.progress("n1099") is not None
-    ordered = await one.log.order(keys(["a"]), record_id="again")
-    assert await one.log.wait_all(ordered) == Nodes(1, 0)
 
 
 @virtual

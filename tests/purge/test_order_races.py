@@ -5,10 +5,11 @@ import asyncio
 import pytest
 from purge_links import Sides, until, virtual
 
-from edgecache.core.purges import Effect
+from edgecache.core.purges import Effect, Logged, PurgeRecord
 from edgecache.core.tags import keys
 from edgecache.errors import StoreUnavailable
 from edgecache.purge import log as purge_log
+from edgecache.purge.trail import KEPT, Trail
 from edgecache.testing.simulated_log import LogLostError
 
 
@@ -102,6 +103,10 @@ async def test_following_begins_anew_where_the_last_record_can_be_compared() -> 
     sides.server.lose(1)
     sides.server_orders("b")
     two.link.cut = set()
+    held = two.link.hold("read", "there")
+    await held.reached.wait()
+    assert two.log.blind
+    held.go.set()
     await until(lambda: two.ledger.log != "log-0" and not two.log.blind)
     assert two.dead("b", 0, two.ledger.log)
     assert two.dead("never purged", 1)
@@ -192,11 +197,12 @@ async def test_a_long_way_to_catch_up_leaves_turns_to_others() -> None:
     for _ in range(40):
         await one.log.order(tags)
     two = sides.make("two")
-    announced: list[int] = []
-    two.log.on_applied(lambda: announced.append(two.ledger.applied))
+    turns: list[int] = []
+    loop = asyncio.get_running_loop()
+    two.log.on_applied(lambda: loop.call_soon(lambda: turns.append(two.ledger.applied)) and None)
     await two.carrier.open()
     await two.log.open()
-    assert announced == [4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 40]
+    assert turns == [4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 40]
 
 
 @virtual
@@ -227,3 +233,25 @@ async def test_a_node_that_cannot_follow_stops_taking_purges(monkeypatch: pytest
     one.link.cut = set()
     await until(lambda: sides.server.rows["one"].applied == 4)
     await one.log.order(keys(["one more"]))
+
+
+def test_what_is_ahead_of_the_follower_is_remembered_however_much_it_is() -> None:
+    trail = Trail()
+    trail.begin(0)
+    for sequence in range(1, 3 * KEPT):
+        trail.note(logged(sequence, "ours"))
+    trail.confirm(1)
+    assert trail.contradicts(logged(2, "another"))
+    assert not trail.contradicts(logged(2, "ours"))
+    assert not trail.contradicts(logged(3 * KEPT, "new"))
+    trail.confirm(2 * KEPT)
+    assert not trail.contradicts(logged(2, "another"))  # long past
+    assert trail.contradicts(logged(2 * KEPT, "another"))
+    assert trail.resume == 2 * KEPT - 1
+    trail.begin(5)
+    assert trail.resume == 5
+    assert repr(trail) == "<Trail confirmed=5 remembered=0>"
+
+
+def logged(sequence: int, name: str) -> Logged:
+    return Logged(sequence, PurgeRecord(name, (), 0.0))
