@@ -39,6 +39,10 @@ class Link:
     def mend(self) -> None:
         self._cut = False
 
+    def lead(self, to: int) -> None:
+        """New connections go to another port from now on; those that are there stay, unless they were cut."""
+        self._to = to
+
     def hold(self) -> None:
         """From now on replies wait here, until `release`; what is sent goes on."""
         self._held.clear()

@@ -25,6 +25,8 @@ ANSWERS_A_PURGE = 4
 PADDING = " and so on" * 100
 QUESTION = "How do I enable dark mode in the settings?"
 OTHER_WORDS = "How do I turn on dark mode in the settings?"
+WORDINGS = ("What is the price of item {} in the shop?", "What does item {} cost in the shop?")
+MEANING = "semantic-1"
 HELD = "held"
 ONLY_CACHED = {"Cache-Control": "only-if-cached"}
 
@@ -58,6 +60,7 @@ class Load:
         self._histories = [History() for _ in nodes]
         self._to_settle: list[tuple[int, int]] = []
         self._versions = 0
+        self._made_for: dict[int, int | None] = {}
         self._moved = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -75,6 +78,7 @@ class Load:
             history.fill_started(version)
         answer = chat_answer(request, lambda _: f"This is version {version}{PADDING}.")
         found = _ITEM.search(last_user_text(request.body))
+        self._made_for[version] = int(found[1]) if found else None
         said = (("Surrogate-Key", " ".join(words(int(found[1])))),) if found else ()
         return replace(answer, headers=(*answer.headers, *said), before_head=self._gate_of(request))
 
@@ -92,7 +96,7 @@ class Load:
         history = self._histories[node]
         begun = history.request_begun()
         try:
-            reply = await self.nodes[node].chat(f"What is item {item}?", **fields)
+            reply = await self.nodes[node].chat(self._question(item, fields.get("model")), **fields)
         except (aiohttp.ClientError, TimeoutError) as error:
             self._broke_off(node, f"item {item}", error)
             return None
@@ -101,9 +105,16 @@ class Load:
             return reply
         found = _VERSION.search(reply.text)
         assert found is not None, reply
-        history.answer_served(begun, int(found[1]), tags(words(item)))
+        version = int(found[1])
+        if self._made_for[version] != item:
+            self._fail(f"{self.nodes[node]!r} answered item {self._made_for[version]} for item {item}: {reply!r}")
+        history.answer_served(begun, version, tags(words(item)))
+        self.counts["semantic"] += "semantic" in reply.headers["Cache-Status"]
         self._count(reply.headers["X-Cache"])
         return reply
+
+    def _question(self, item: int, model: object) -> str:
+        return self._random.choice(WORDINGS if model == MEANING else WORDINGS[:1]).format(item)
 
     async def purge(self, node: int, *named: str, wait: bool = False) -> Reply | None:
         """Of some keys, or of everything. None where the node broke off."""
@@ -157,7 +168,7 @@ class Load:
     # --- many -----------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        self._tasks = [asyncio.create_task(self._client(n % len(self.nodes))) for n in range(CLIENTS)]
+        self._tasks = [asyncio.create_task(self._client(n)) for n in range(CLIENTS)]
         self._tasks.append(asyncio.create_task(self._owner()))
         return self
 
@@ -183,12 +194,13 @@ class Load:
     def answered(self) -> int:
         return sum(self.counts[how] for how in ("HIT", "MISS", "BYPASS", "STALE"))
 
-    async def _client(self, node: int) -> None:
-        """Of one node, or of the next one that runs."""
+    async def _client(self, number: int) -> None:
+        """Of one node, or of the next one that runs. The first of them asks in other words."""
+        model = MEANING if number == 0 else "gpt-4o"
         while self._tasks:
-            at = next((n for n in self._from(node) if self._is_up(n)), None)
+            at = next((n for n in self._from(number % len(self.nodes)) if self._is_up(n)), None)
             assert at is not None, "no node runs"
-            await self.ask(at, self._random.randrange(ITEMS))
+            await self.ask(at, self._random.randrange(ITEMS), model=model)
 
     async def _owner(self) -> None:
         """Every third purge waits for all nodes, every fifth is of a whole group."""
@@ -261,19 +273,20 @@ async def ends_well(load: Load) -> None:
     await load.purge(len(nodes) - 1, wait=True)
     await _hold_nothing(nodes)
     load.check()
+    print(load)
     load.ended_well = True
 
 
 async def _share(load: Load) -> None:
     """What one node has filled is found on the others: exactly at once, in other words soon."""
-    first = await load.nodes[0].chat(QUESTION, model="semantic-1")
+    first = await load.nodes[0].chat(QUESTION, model=MEANING)
     assert first.headers["X-Cache"] == "MISS", first
     fills = load.fills
     for member in load.nodes[1:]:
-        same = await member.chat(QUESTION, model="semantic-1")
+        same = await member.chat(QUESTION, model=MEANING)
         assert (same.headers["X-Cache"], same.text) == ("HIT", first.text), same
         async with asyncio.timeout(PATIENCE):
-            while (await member.chat(OTHER_WORDS, model="semantic-1", headers=ONLY_CACHED)).status != 200:
+            while (await member.chat(OTHER_WORDS, model=MEANING, headers=ONLY_CACHED)).status != 200:
                 await asyncio.sleep(LOOK)
     assert load.fills == fills, "the upstream was asked again"
 

@@ -87,6 +87,8 @@ class Bench:
             self.script.load = load = Load(nodes)
             await load.settled()
             yield load
+            said = [member.log for member in members if isinstance(member, Process)]
+            assert not any("Traceback" in log for log in said), said
 
 
 class Standing(Bench):

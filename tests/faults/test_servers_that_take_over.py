@@ -1,16 +1,18 @@
 """A replica takes the place of its primary, alone or in a Cluster, without what the primary had acknowledged last."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Callable
 
 import pytest
-from fault_load import ends_well
-from fault_nodes import Bench
+from fault_load import Load, ends_well
+from fault_nodes import CUT_OFF, Bench
 
 from edgecache.testing.cluster import Member
+from edgecache.testing.link import Link
 from edgecache.testing.redis_groups import RedisReplication, RedisServerCluster
-from edgecache.testing.redis_server import RedisServer
+from edgecache.testing.redis_server import RedisServer, wait_until
 
 LOG = "{edgecache:log}:state"
 Making = Callable[[int, str], Member]
@@ -55,3 +57,65 @@ def victim(servers: RedisServerCluster, holds_the_log: bool) -> RedisServer:
     log = servers.holder(LOG)
     keys = map("edgecache:e:{}".format, itertools.count())
     return log if holds_the_log else next(found for key in keys if (found := servers.holder(key)) is not log)
+
+
+class Partition(Link):
+    """When it holds, nothing passes, in neither direction: not even that a connection was closed."""
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, replies: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                await self._open.wait()
+                writer.write(data)
+                await writer.drain()
+            await self._open.wait()
+        writer.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("in_time", [True, False], ids=["in time", "too soon"])
+async def test_one_node_stays_with_a_primary_that_was_replaced(bench: Bench, in_time: bool) -> None:
+    """It says no more what it has applied, from when this primary takes no writes without its replica. Who promotes the
+    replica sooner than that breaks the promise (docs/storage.md), and the checker notices.
+    """
+    async with old_primary() as primary, RedisServer() as replica, Partition(primary.port) as apart:
+        await asyncio.to_thread(follow, replica, apart.port, primary)
+        async with Link(primary.port) as link:
+            members = [bench.inside(n, primary.url if n == CUT_OFF else link.url) for n in range(3)]
+            async with bench.loaded(members) as load:
+                await load.ask(CUT_OFF, 1)
+                apart.hold()
+                if in_time:
+                    await asyncio.to_thread(wait_until, lambda: not takes_writes(primary), "refusing writes")
+                await asyncio.to_thread(replica.cli, "REPLICAOF", "NO", "ONE")
+                link.cut()
+                link.lead(replica.port)
+                link.mend()
+                load.excused.update(range(3))
+                await purge_at_last(load)
+                while not await load.nodes[CUT_OFF].blind():
+                    await load.ask(CUT_OFF, 1)
+                await load.ask(CUT_OFF, 1)
+                assert load.failures == []
+                assert (load.stale() == []) is in_time, load
+            apart.release()
+
+
+def old_primary() -> RedisServer:
+    return RedisServer(options=("--min-replicas-to-write", "1", "--min-replicas-max-lag", "1"))
+
+
+def follow(replica: RedisServer, port: int, primary: RedisServer) -> None:
+    """Returns when the primary takes writes for it. Blocks."""
+    replica.cli("REPLICAOF", "127.0.0.1", str(port))
+    wait_until(lambda: takes_writes(primary), "taking writes")
+
+
+def takes_writes(primary: RedisServer) -> bool:
+    return "min_slaves_good_slaves:1" in primary.cli("INFO", "replication")
+
+
+async def purge_at_last(load: Load) -> None:
+    reply = None
+    while reply is None or reply.status != 200:
+        reply = await load.purge(0, "item-1", wait=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from fault_load import HELD, ITEMS, QUESTION, Load, ends_well
-from fault_nodes import CUT_OFF
+from fault_nodes import CUT_OFF, Bench
 
 from edgecache.testing.link import Link
 from edgecache.testing.redis_server import RedisServer
@@ -14,6 +14,7 @@ from edgecache.testing.redis_server import RedisServer
 ALL = range(3)
 FILLED = range(1_000, 1_200)
 """Items that nobody else asks for."""
+AS_SHIPPED = {"EDGECACHE_STORE_LEASE": "0s"}
 Cut = Callable[[Link], Callable[[], None]]
 
 # --- Redis ----------------------------------------------------------------------------------------------------------
@@ -66,6 +67,24 @@ async def test_redis_is_stopped(load: Load, redis: RedisServer) -> None:
         redis.resume()
         await load.more(60)
     await ends_well(load)
+
+
+@pytest.mark.slow
+async def test_redis_is_stopped_for_ten_seconds(bench: Bench) -> None:
+    """With the lease and the patience that a node has unless it is told otherwise."""
+    async with RedisServer() as redis:
+        members = [bench.process(n, redis.url, **AS_SHIPPED, EDGECACHE_STORE_URL=redis.url) for n in ALL]
+        async with bench.loaded(members) as load:
+            async with load:
+                await load.more(90)
+                load.excused.update(ALL)
+                redis.pause()
+                back = asyncio.get_running_loop().time() + 10
+                await goes_on_without(load)
+                await asyncio.sleep(back - asyncio.get_running_loop().time())
+                redis.resume()
+                await load.more(60)
+            await ends_well(load)
 
 
 async def test_store_and_log_roll_back_together(load: Load, redis: RedisServer) -> None:
