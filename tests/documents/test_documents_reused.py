@@ -143,6 +143,30 @@ async def test_a_page_that_breaks_off_is_not_stored(node: Node, origin: Scripted
     assert await node.stored() == 0
 
 
+async def test_where_our_key_is_used_callers_need_one_of_ours(tmp_path: Path, origin: ScriptedUpstream) -> None:
+    """Never an open relay; our key goes to the origin, the caller's token does not."""
+    policy = '[[route]]\nname = "pages"\npath = "/pages/*"\nmode = "http"\n'
+    async with running_node(tmp_path, upstream=origin, policy=policy, key="our-key") as node:
+        for headers in ({}, {"Authorization": "Bearer theirs"}):
+            assert (await get(node, **headers)).status == 401
+        mine = {"Authorization": f"Bearer {await node.token('me')}"}
+        assert not origin.requests
+        await filled(node, origin, page(control="public, max-age=60"), **mine)
+        assert is_hit(await get(node, **mine))
+        assert origin.requests[0].header("Authorization") == "Bearer our-key" and len(origin.requests) == 1
+
+
+async def test_a_blind_node_serves_and_stores_nothing(node: Node, origin: ScriptedUpstream) -> None:
+    """It may have missed a purge."""
+    await filled(node, origin, page(b"kept"))
+    node.app._fence.blind = lambda: True
+    origin.enqueue(page(b"1"), page(b"2"))
+    replies = [await get(node), await get(node, f"{URL}?other")]
+    assert [reply.body for reply in replies] == [b"1", b"2"] and "detail=blind" in said(replies[0])
+    node.app._fence.blind = lambda: False
+    assert (await get(node)).body == b"kept" and await node.stored() == 1
+
+
 async def test_the_origin_is_told_who_asks(node: Node, origin: ScriptedUpstream) -> None:
     """RFC 9110 section 7.6.3; what asks for a form of one's own is left out of a shared fill."""
     await filled(node, origin, page(), Accept_Encoding="br", If_None_Match='"x"', Surrogate_Key="mine")

@@ -84,6 +84,16 @@ async def test_who_has_it_already_is_told_so(
     assert replies[1].body == b"" and replies[1].headers["ETag"] == '"1"' and "X-Own" not in replies[1].headers
 
 
+async def test_a_fill_goes_on_for_others_when_its_caller_has_it_already(node: Node, origin: ScriptedUpstream) -> None:
+    gate = asyncio.Event()
+    origin.enqueue(page(chunks=[b"a ", gate, b"page"], ETag='"1"'))
+    assert (await get(node, If_None_Match='"1"')).status == 304
+    gate.set()
+    await settled(node)
+    reply = await get(node)
+    assert is_hit(reply) and reply.body == b"a page"
+
+
 async def test_preconditions_for_the_origin_go_there(node: Node, origin: ScriptedUpstream) -> None:
     """RFC 9111 section 4.3.2."""
     await filled(node, origin, page(ETag='"1"'))
