@@ -6,6 +6,7 @@ log gets a new identity: what was filled under the old one is dead, on all nodes
 """
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -138,7 +139,8 @@ class RedisLog:
                 sent, fetched = await self._fetch_at_last(identity, after, last)
                 if fetched:
                     after, last = fetched[-1]
-                yield Heard(sent, self._decode(fetched))
+                whole = len(fetched) < FOLLOW_BATCH  # of a part it is not known when that was all there was
+                yield Heard(sent if whole else -math.inf, self._decode(fetched))
                 if not fetched:  # else the next read says at once that these are applied
                     await self._wait(after)
         finally:

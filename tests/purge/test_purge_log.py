@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from math import isinf
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from edgecache.core.ledger import Ledger
 from edgecache.core.purges import Logged, PurgeRecord
 from edgecache.core.tags import keys
 from edgecache.errors import StoreUnavailable
+from edgecache.storage import redis_log
 from edgecache.storage.redis import RedisStorage
 from edgecache.testing.redis_server import RedisServer
 
@@ -169,6 +171,19 @@ async def test_what_another_node_orders_comes_into_force_here(shared: Make, begi
         assert side.ledger.statistics().floor == 0
         assert all(dead(side, horizon, f"k{n}") for n in range(20))
     assert one.ledger.snapshot() == two.ledger.snapshot() or one.ledger.statistics() == two.ledger.statistics()
+
+
+async def test_a_part_of_what_a_node_has_to_catch_up_on_gives_it_no_lease(
+    shared: Make, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of three batches was taken for proof that the node had been up to date at the first."""
+    monkeypatch.setattr(redis_log, "FOLLOW_BATCH", 10)
+    side = await begin(shared())
+    for number in range(25):
+        await side.log.order(keys([f"k{number}"]))
+    heard = [await anext(following) for following in [side.storage.log.follow(0)] for _ in range(4)]
+    assert [len(one.records) for one in heard] == [10, 10, 5, 0]
+    assert [isinf(one.sent) for one in heard] == [True, True, False, False]
 
 
 async def test_an_order_waits_for_what_others_ordered_before_it(shared: Make, begin: Begin) -> None:
