@@ -14,7 +14,8 @@ SHOWN = 20
 def lines(summary: Summary) -> Iterator[str]:
     """For people."""
     found = summary
-    yield f"{len(found.nodes)} nodes in {found.seconds:.1f} s: {found.rounds:,} rounds, {found.pushes:,} pushes, " + (
+    nodes = "1 node" if len(found.nodes) == 1 else f"{len(found.nodes)} nodes"
+    yield f"{nodes} in {found.seconds:.1f} s: {found.rounds:,} rounds, {found.pushes:,} pushes, " + (
         f"{found.purges:,} purges, {found.reads:,} reads with {found.hits:,} hits"
     )
     if found.wait_all_p50 is not None and found.wait_all_max is not None:

@@ -14,7 +14,7 @@ from edgecache.testing.node import SEMANTIC, Node, running_node
 from edgecache.testing.redis_server import RedisServer, why_no_redis
 from edgecache.testing.scripted_upstream import ScriptedUpstream
 
-LEASE = 1.0
+LEASE = 1.5
 """Seconds. The first purge in a new log waits for as long, for nodes that may serve by the log before it."""
 
 

@@ -13,7 +13,7 @@ from edgecache.settings import StoreSettings
 from edgecache.testing.node import SEMANTIC, Node, running_node
 from edgecache.testing.redis_server import RedisServer, why_no_redis
 
-LEASE = 1.0
+LEASE = 2.0
 """Seconds. The first purge in a new log waits for as long, for nodes that may serve by the log before it."""
 
 
