@@ -18,6 +18,10 @@ from edgecache.storage.redis_connect import CONNECTIONS, SCHEMES, connect, disco
 CALL_TIMEOUT = 5.0
 """Seconds for one call, with waiting for its turn and following a Cluster's redirections."""
 Command = tuple[Any, ...]
+_TAKEN_AWAY = (AttributeError, TypeError)
+"""What redis-py 8.1 raises where it has closed a connection, because the nodes of a Cluster change or the server went
+away, that a command was just about to write to: something of it is None by then (redis/redis-py#4287).
+"""
 
 
 class RedisClient:
@@ -172,7 +176,7 @@ def _translated(client: RedisClient) -> Iterator[None]:
         yield
     except (TimeoutError, RedisTimeoutError) as error:
         raise TimedOut(f"{client!r} did not answer in time") from error
-    except (RedisError, RedisClusterException, OSError, ValueError) as error:
+    except (RedisError, RedisClusterException, OSError, ValueError, *_TAKEN_AWAY) as error:
         raise StoreUnavailable(f"{client!r}: {error or type(error).__name__}") from error
 
 
