@@ -68,7 +68,7 @@ class PurgeLog:
         self._snapshot_every = snapshot_every
         self._lease = Lease()
         self._trail = Trail()
-        self._roll = Roll(log, monotonic=monotonic)
+        self._roll = Roll(log, monotonic=monotonic, check=self._check_identity)
         self._identity = ""
         self._doubts = 0
         self._catching_up = asyncio.Lock()

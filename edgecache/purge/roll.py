@@ -114,8 +114,10 @@ class Watched:
 class Roll:
     """One look at the roll serves all who wait."""
 
-    def __init__(self, log: Log, *, monotonic: Callable[[], float]) -> None:
+    def __init__(self, log: Log, *, monotonic: Callable[[], float], check: Callable[[], None]) -> None:
+        """`check` is to call `lost` where the log has become another one."""
         self._log = log
+        self._check = check
         self._monotonic = monotonic
         self._orders: dict[str, Watched] = {}
         self._watching: set[Watched] = set()
@@ -228,6 +230,7 @@ class Roll:
         return 0.0 if isinf(self._log.lease) else max(self._log.lease, self._longest)
 
     def _judge(self) -> None:
+        self._check()  # another log's roll says nothing of this one, and its nodes are not to be struck
         now = self._monotonic()
         for watched in tuple(self._watching):
             for name, applied in watched.judge(now, self._lease):

@@ -348,6 +348,30 @@ async def test_a_log_that_is_lost_while_nodes_are_waited_for_answers_nothing() -
 
 
 @virtual
+async def test_the_roll_of_another_log_says_nothing_of_this_one() -> None:
+    """It was taken for this log's, where the look itself was the first to meet the new log: those who had applied as
+    many purges there counted as having applied this one, and the others were struck.
+    """
+    sides = Sides()
+    one, two = await sides.open("one", "two")
+    held = one.link.hold("read", "there")
+    await held.reached.wait()
+    two.link.cut = None
+    ordered = await one.log.order(keys(["a"]))
+    waiting = asyncio.create_task(one.log.wait_all(ordered))
+    await asyncio.sleep(0.1)
+    sides.server.restart()
+    two.link.cut = set()
+    await until(lambda: two.ledger.log == "log-1" and not two.log.blind)
+    with pytest.raises(StoreUnavailable, match="purge again"):
+        await waiting
+    assert one.ledger.log == "log-1"
+    assert one.log.statistics().struck == 0
+    held.go.set()
+    await until(lambda: not one.log.blind)
+
+
+@virtual
 async def test_a_new_log_waits_for_those_who_may_serve_by_the_one_before() -> None:
     sides = Sides()
     one, two = await sides.open("one", "two")
