@@ -1,11 +1,12 @@
-"""The composition root: the only place that names concrete classes, and the order of start and stop."""
+"""The composition root: the parts of a node and the order in which they start and stop; `wiring.py` puts together what
+answers requests. No other file names concrete classes.
+"""
 
 import asyncio
 import contextlib
 import gc
 import hashlib
 import logging
-import math
 import secrets
 import signal
 import ssl
@@ -15,47 +16,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgecache.account.callers import Callers
 from edgecache.account.tokens import Tokens
-from edgecache.cache.bounded import Bounded
 from edgecache.cache.exact import ExactCache
 from edgecache.cache.semantic import SemanticIndex
-from edgecache.core.entry import Entry, Scope
 from edgecache.core.ledger import Ledger
 from edgecache.core.ports import Embedder, Generator, Room
-from edgecache.core.purges import Effect
-from edgecache.core.tags import Tag
-from edgecache.decide import Decider
 from edgecache.edge.admin import Admin, Readiness
-from edgecache.edge.calls import Calls
-from edgecache.edge.documents import Documents
 from edgecache.edge.metrics import Metrics
-from edgecache.edge.proxy import Proxy
-from edgecache.edge.purge_api import PurgeApi
-from edgecache.edge.push_api import PushApi
-from edgecache.edge.requests import BodyBudget
 from edgecache.edge.server import Listener, Patience, tls_context
 from edgecache.errors import InvalidPolicy, InvalidSettings, StoreUnavailable
-from edgecache.flow.admit import Admission
-from edgecache.flow.document_fills import DocumentFills
-from edgecache.flow.documents import DocumentFlow
 from edgecache.flow.fence import Fence
-from edgecache.flow.fills import Fills
-from edgecache.flow.push import Push
-from edgecache.flow.serve import Presenter
-from edgecache.flow.shelf import Shelf
-from edgecache.flow.story import Flow
-from edgecache.flow.tiers import Tiers
 from edgecache.models.progress import Progress
 from edgecache.parts import admin_token, storage_of, target_of
 from edgecache.policy_book import PolicyBook
 from edgecache.purge.log import PurgeLog
 from edgecache.purge.reaper import Reaper
 from edgecache.rebuild import Rebuild
-from edgecache.settings import Settings, address, is_loopback
+from edgecache.settings import Settings, address
 from edgecache.sharing import Sharing
 from edgecache.upstream.pool import UpstreamPool
-from edgecache.weights import cache_folder, local_names, make_embedder, make_local
+from edgecache.weights import cache_folder, make_embedder, make_local
+from edgecache.wiring import Parts, Wiring
 
 SWITCH = 0.0005
 """Seconds for which a thread that computes may hold the interpreter while the event loop waits for it. Python's own
@@ -88,7 +69,6 @@ class App:
         self._exact = ExactCache(int(settings.limits.memory))
         self._ledger = Ledger("")
         self._metrics = Metrics()
-        self._bodies = BodyBudget(self._settings.limits.bodies)
         self._embedder: Embedder = make_embedder(settings.embedding, self._cache, progress)
         self._local: Generator | None = local or make_local(settings.local, self._cache, progress)
         self._upstream = UpstreamPool([target_of(u) for u in settings.upstream]) if settings.upstream else None
@@ -153,29 +133,50 @@ class App:
         self._purge_log.on_applied(reaper.applied)
         await self._start(sharing)
         await self._start(reaper)
-        fills = self._fills(index, sharing)
-        self._stack.push_async_callback(fills.flights.close)
-        flow = self._flow(index, fills, sharing)
-        calls = Calls(self._purges(secret, reaper), self._pushes(secret, fills, reaper))
-        self._watch(index, fills, reaper)
-        proxy = self._proxy(flow, calls, self._documents(fills, secret), secret)
+        wiring = Wiring(
+            self._settings,
+            Parts(
+                storage=self.storage,
+                exact=self._exact,
+                ledger=self._ledger,
+                fence=self._fence,
+                index=index,
+                embedder=self._embedder,
+                local=self._local,
+                upstream=self._upstream,
+                book=self._book,
+                tokens=self._tokens,
+                purges=self._purge_log,
+                reaper=reaper,
+                sharing=sharing,
+                metrics=self._metrics,
+            ),
+            secret=secret,
+            name=self._name,
+            clock=self._clock,
+            new_id=_new_id,
+        )
+        self._stack.push_async_callback(wiring.fills.flights.close)
+        if wiring.document_fills is not None:
+            self._stack.push_async_callback(wiring.document_fills.flights.close)
+        self._watch(index, wiring, reaper)
         admin = Admin(
             self._book,
             self._tokens,
             self.storage.store,
             self.storage.audit,
             self._ledger,
-            calls,
+            wiring.calls,
             self._metrics,
             readiness=self._readiness,
             statistics=self._statistics,
-            outcomes=fills.outcomes.get,
+            outcomes=wiring.fills.outcomes.get,
         )
         host, port = address(self._settings.listen.traffic)
         admin_host, admin_port = address(self._settings.listen.admin)
         limits = self._settings.limits
         patience = Patience(limits.head, limits.body_idle, limits.write_idle)
-        self.traffic = Listener(host, port, proxy.handle, tls, drain=self._settings.drain, patience=patience)
+        self.traffic = Listener(host, port, wiring.proxy.handle, tls, drain=self._settings.drain, patience=patience)
         self.admin = Listener(admin_host, admin_port, admin.handle, tls, drain=1.0, patience=patience)
         await self._start(self.admin)
         await self._start(self.traffic)
@@ -195,125 +196,13 @@ class App:
         self._tasks.clear()
         await self._stack.aclose()
 
-    # --- wiring ---------------------------------------------------------------------------------------------------
+    # --- what can be seen of it -------------------------------------------------------------------------------------
 
-    def _fills(self, index: SemanticIndex, sharing: Sharing) -> Fills:
-        names = local_names(self._settings.local)
-        tiers = Tiers(self._upstream, self._local, names, clock=self._clock, new_id=_new_id)
-        admission = Admission(
-            self._ledger,
-            self._exact,
-            self.storage.store,
-            index,
-            self._embedder,
-            claims=self._claim,
-            stored=sharing.stored,
-            clock=self._clock,
-        )
-        return Fills(tiers, self._ledger, admission, clock=self._clock)
-
-    async def _claim(self, entry: Entry, tags: tuple[Tag, ...]) -> None:
-        """Where nobody else writes to the log, nobody else holds a copy that has to hear of it."""
-        if self.storage.log.lease < math.inf:
-            await self._purge_log.order(tags, effect=Effect.CLAIM, claimed=(entry.scope, entry.key))
-
-    def _flow(self, index: SemanticIndex, fills: Fills, sharing: Sharing) -> Flow:
-        presenter = Presenter(self._fence, Bounded(self._settings.limits.memory // 8, lambda body: len(body) + 512))
-        return Flow(
-            self._fence,
-            self._exact,
-            self.storage.store,
-            index,
-            self._embedder,
-            Decider(),
-            fills,
-            presenter,
-            gone=sharing.missing,
-        )
-
-    @property
-    def _anonymous(self) -> str:
-        """The scope of callers without a credential; empty where they are refused."""
-        host, _ = address(self._settings.listen.traffic)
-        return self._settings.anonymous_scope or ("local" if is_loopback(host) else "")
-
-    def _purges(self, secret: bytes, reaper: Reaper) -> PurgeApi:
-        return PurgeApi(
-            self._purge_log,
-            self._tokens,
-            self.storage.audit,
-            self.storage.store,
-            self._ledger,
-            self._embedder,
-            self._book,
-            service=self._settings.service,
-            services=self._settings.services,
-            secret=secret,
-            clock=self._clock,
-            new_id=_new_id,
-            anonymous=self._anonymous,
-            node=self._name,
-            ordered=reaper.ordered,
-        )
-
-    def _pushes(self, secret: bytes, fills: Fills, reaper: Reaper) -> PushApi:
-        push = Push(
-            self._book,
-            self._ledger,
-            self._purge_log,
-            fills.admission.keep,
-            self.storage.store,
-            self._embedder,
-            self.storage.audit,
-            secret=secret,
-            clock=self._clock,
-            new_id=_new_id,
-            ordered=reaper.ordered,
-        )
-        return PushApi(push, self._tokens, anonymous=self._anonymous, bodies=self._bodies)
-
-    def _documents(self, fills: Fills, secret: bytes) -> Documents | None:
-        if self._upstream is None:
-            return None
-        shelf = Shelf(self._exact, self.storage.store, self._fence, fills.admission.keep, secret=secret)
-        fetches = DocumentFills(self._upstream, shelf, self._fence)
-        self._stack.push_async_callback(fetches.flights.close)
-        self._open_parts["documents"] = fetches.flights
-        flow = DocumentFlow(shelf, fetches, self._fence, self._purge_log.order)
-        return Documents(flow, self._metrics, node=self._settings.node_name)
-
-    def _proxy(self, flow: Flow, calls: Calls, documents: Documents | None, secret: bytes) -> Proxy:
-        anonymous = self._anonymous
-        callers = Callers(
-            self._tokens,
-            secret=secret,
-            anonymous=Scope(anonymous) if anonymous else None,
-            local_only=not self._settings.anonymous_scope,
-        )
-        return Proxy(
-            flow,
-            self._book,
-            callers,
-            self._tokens,
-            self._upstream,
-            calls,
-            documents,
-            self._metrics,
-            keyed=frozenset(u.name for u in self._settings.upstream if u.key),
-            upstreams=frozenset(u.name for u in self._settings.upstream),
-            names=local_names(self._settings.local),
-            secret=secret,
-            node=self._settings.node_name,
-            body_limit=self._settings.limits.body,
-            bodies=self._bodies,
-            clock=self._clock,
-        )
-
-    def _watch(self, index: SemanticIndex, fills: Fills, reaper: Reaper) -> None:
+    def _watch(self, index: SemanticIndex, wiring: Wiring, reaper: Reaper) -> None:
         self._open_parts = {
             "exact": self._exact,
             "index": index,
-            "flights": fills.flights,
+            "flights": wiring.fills.flights,
             "reaper": reaper,
             "ledger": self._ledger,
             "purges": self._purge_log,
@@ -321,6 +210,7 @@ class App:
             "embedding": self._embedder,
             **({"local": self._local} if self._local is not None else {}),
             **({"upstream": self._upstream} if self._upstream is not None else {}),
+            **({"documents": wiring.document_fills.flights} if wiring.document_fills is not None else {}),
         }
         self._metrics.watch(
             {
@@ -328,7 +218,7 @@ class App:
                 "exact_items": lambda: self._exact.statistics().items,
                 "index_bytes": lambda: index.statistics().bytes,
                 "index_vectors": lambda: index.statistics().vectors,
-                "flights": lambda: fills.flights.statistics().flying,
+                "flights": lambda: wiring.fills.flights.statistics().flying,
                 "purges_applied": lambda: self._ledger.applied,
                 "tombstones": lambda: self._ledger.statistics().tombstones,
                 "blind": lambda: int(self._purge_log.blind),

@@ -4,7 +4,6 @@ Both keys are made as an answer's is. Under the key of a URL stands the response
 sign post with the names of the request header fields that do: a response is then under the key of URL and values.
 """
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
@@ -18,12 +17,10 @@ from edgecache.core.policy import Route
 from edgecache.core.ports import Call, Store
 from edgecache.core.reuse import KEPT_STALE, nominate
 from edgecache.core.tags import Kind, Tag
-from edgecache.errors import StoreUnavailable
 from edgecache.flow.fence import Fence
+from edgecache.flow.held import Held
 
 DIALECT = "http"
-
-_log = logging.getLogger("edgecache.documents")
 
 Keep = Callable[[Entry], Awaitable[str | None]]
 """Stores an entry unless a purge overtook it; why not."""
@@ -61,8 +58,7 @@ class Shelf:
     """`secret` keys the digests."""
 
     def __init__(self, exact: ExactCache, store: Store, fence: Fence, keep: Keep, *, secret: bytes) -> None:
-        self._exact = exact
-        self._store = store
+        self._held = Held(exact, store, fence)
         self._fence = fence
         self._keep = keep
         self._secret = secret
@@ -70,10 +66,10 @@ class Shelf:
     async def find(self, wanted: Wanted) -> Place:
         """What was found may have been purged since: to be asked of the fence."""
         place = self.place(wanted, ())
-        entry = await self._get(wanted.scope, place.identity.key)
+        entry = await self._held.find(wanted.scope, place.identity.key)
         if entry is not None and entry.document is not None and entry.document.names:
             place = self.place(wanted, entry.document.names)
-            entry = await self._get(wanted.scope, place.identity.key)
+            entry = await self._held.find(wanted.scope, place.identity.key)
         fits = entry is not None and entry.document is not None and entry.document.nominated == place.nominated
         return msgspec.structs.replace(place, entry=entry) if fits else place
 
@@ -95,7 +91,7 @@ class Shelf:
     async def _point(self, wanted: Wanted, names: Names, entry: Entry) -> str | None:
         """A sign post that stands for longer than what it points at."""
         place = self.place(wanted, ())
-        there = await self._get(wanted.scope, place.identity.key)
+        there = await self._held.find(wanted.scope, place.identity.key)
         known = there is not None and there.document is not None and there.document.names == names
         if known and there is not None and there.kept_until >= entry.kept_until:
             return None
@@ -114,30 +110,8 @@ class Shelf:
             )
         )
 
-    async def _get(self, scope: Scope, key: bytes) -> Entry | None:
-        """One that is alive, from memory or the store. Without the store requests are still answered, by the origin."""
-        entry = self._exact.get(scope, key)
-        if entry is not None and not self._fence.is_alive(entry):  # another node may have replaced it
-            self._exact.forget(entry)
-            entry = None
-        if entry is None:
-            entry = await self._read(scope, key)
-        return entry if entry is not None and self._fence.is_alive(entry) else None
-
-    async def _read(self, scope: Scope, key: bytes) -> Entry | None:
-        mark = self._exact.mark()
-        try:
-            entry = await self._store.get(scope, key)
-        except StoreUnavailable as error:
-            _log.warning("lookup without the store: %s", error)
-            return None
-        held = self._exact.get(scope, key)  # what came meanwhile is newer
-        if held is None and entry is not None and self._fence.is_alive(entry):
-            self._exact.load(entry, mark)
-        return held or entry
-
     def __repr__(self) -> str:
-        return f"<Shelf {self._exact!r} {self._fence!r}>"
+        return f"<Shelf {self._held!r} {self._fence!r}>"
 
 
 def new_entry(

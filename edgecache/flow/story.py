@@ -20,9 +20,10 @@ from edgecache.core.policy import Mode
 from edgecache.core.ports import Embedder, Index, Neighbour, Store
 from edgecache.core.tags import Tag
 from edgecache.decide import Decider, embeddable
-from edgecache.errors import EmbeddingUnavailable, NotCached, RequestError, StoreUnavailable
+from edgecache.errors import EmbeddingUnavailable, NotCached, RequestError
 from edgecache.flow.fence import Fence
 from edgecache.flow.fills import Answer, Fills, Vector
+from edgecache.flow.held import Held
 from edgecache.flow.serve import Presenter
 from edgecache.flow.sources import Sources
 from edgecache.flow.tiers import Ask, Asked
@@ -50,7 +51,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Flow:
-    """One per node. `gone` is told of what the store has not: scope, partition, key."""
+    """One per node. `gone` is told of what the index has and the store has not: scope, partition, key."""
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class Flow:
     ) -> None:
         self._fence = fence
         self._exact = exact
-        self._store = store
+        self._held = Held(exact, store, fence)
         self._index = index
         self._embedder = embedder
         self._decider = decider
@@ -117,12 +118,15 @@ class Flow:
             return await self._fills.alone(ask, "no-store", fwd="miss")
         if self._fence.blind():
             return await self._fills.alone(ask, "blind")
-        why = (
-            "request" if ask.demands != NOTHING and self._held(ask) else "stale" if found.spare is not None else "miss"
-        )
-        return await self._fills.share(ask, found.vector or _no_vector, found.near, why)
+        return await self._fills.share(ask, found.vector or _no_vector, found.near, self._why(ask, found))
 
-    def _held(self, ask: Ask) -> bool:
+    def _why(self, ask: Ask, found: Found) -> str:
+        """RFC 9211 section 2.2."""
+        if ask.demands != NOTHING and self._is_held(ask):
+            return "request"
+        return "stale" if found.spare is not None else "miss"
+
+    def _is_held(self, ask: Ask) -> bool:
         """Whether an answer is in memory that only the request's own demands speak against."""
         assert ask.identity is not None
         entry = self._exact.get(ask.identity.scope, ask.identity.key)
@@ -171,44 +175,18 @@ class Flow:
 
     async def _exactly(self, ask: Ask) -> Found:
         assert ask.identity is not None
-        entry = await self._fetch(ask, ask.identity.key)
+        entry = await self._held.find(ask.scope, ask.identity.key)
         if entry is not None and not _carries(entry, ask) and self._fence.use(entry, ask) is not Use.NONE:
             entry = await self._fills.admission.claim(entry, ask.tags)
         if entry is None:
             return Found(vector=self._making(ask))
         use = self._fence.use(entry, ask)
         if use not in SERVED:
-            return Found(spare=entry if self._fence.is_alive(entry) else None, vector=self._making(ask))
+            return Found(spare=entry, vector=self._making(ask))
         if use is Use.REVALIDATE:
             self._fills.refresh(ask, self._making(ask))
         detail = {Use.FRESH: "", Use.STALE: "stale", Use.REVALIDATE: "revalidating"}[use]
         return Found(self.presenter.serve(entry, ask, detail))
-
-    async def _fetch(self, ask: Ask, key: bytes) -> Entry | None:
-        """From memory or the store. Without the store requests are still answered, from upstream. What is dead in
-        memory may have been replaced by another node.
-        """
-        scope = ask.scope
-        held = self._exact.get(scope, key)
-        if held is not None:
-            if self._fence.is_alive(held):
-                return held
-            self._exact.forget(held)
-        mark = self._exact.mark()
-        try:
-            entry = await self._store.get(scope, key)
-        except StoreUnavailable as error:
-            _log.warning("lookup without the store: %s", error)
-            return None
-        held = self._exact.get(scope, key)
-        if held is not None and self._fence.is_alive(held):  # what came meanwhile is newer, or has more tags
-            return held
-        if entry is not None and self._fence.is_alive(entry):
-            self._exact.load(entry, mark)
-        if entry is None and held is None:
-            assert ask.identity is not None
-            self._gone(scope, ask.identity.partition, key)
-        return entry or held
 
     # --- semantic -------------------------------------------------------------------------------------------------
 
@@ -262,7 +240,10 @@ class Flow:
         """The neighbour's entry with all tags an answer to this request carries, where nothing speaks against it; and
         what was decided.
         """
-        entry = await self._fetch(ask, neighbour.key)
+        entry = await self._held.find(ask.scope, neighbour.key)
+        if entry is None:
+            assert ask.identity is not None
+            self._gone(ask.scope, ask.identity.partition, neighbour.key)
         if entry is None or entry.vector is None or not self._fence.is_fresh(entry, ask):
             return None, None
         decision = await self._decide(ask, entry, neighbour.similarity)

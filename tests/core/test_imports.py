@@ -16,7 +16,7 @@ ROOMS = ("cache", "decide", "near", "purge", "storage", "embedding", "slm", "ups
 LEVELS = {"errors": 0, "core": 1, "wire": 2, "settings": 2, **dict.fromkeys(ROOMS, 3)}
 FLOW, EDGE, TOP = 4, 5, 6
 """Files beside the rooms that are not named here are part of the flow."""
-TOP_FILES = ("app", "cli", "commands", "__main__")
+TOP_FILES = ("app", "wiring", "cli", "commands", "__main__")
 HOMES = {
     "aiohttp": {"edge", "upstream", "testing"},
     "faiss": {"cache"},

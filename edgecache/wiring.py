@@ -1,0 +1,209 @@
+"""What answers requests, put together of a node's parts."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgecache.account.callers import Callers
+from edgecache.account.tokens import Tokens
+from edgecache.cache.bounded import Bounded
+from edgecache.cache.exact import ExactCache
+from edgecache.cache.semantic import SemanticIndex
+from edgecache.core.entry import Entry, Scope
+from edgecache.core.ledger import Ledger
+from edgecache.core.ports import Embedder, Generator
+from edgecache.core.purges import Effect
+from edgecache.core.tags import Tag
+from edgecache.decide import Decider
+from edgecache.edge.calls import Calls
+from edgecache.edge.documents import Documents
+from edgecache.edge.metrics import Metrics
+from edgecache.edge.proxy import Proxy
+from edgecache.edge.purge_api import PurgeApi
+from edgecache.edge.push_api import PushApi
+from edgecache.edge.requests import BodyBudget
+from edgecache.flow.admit import Admission
+from edgecache.flow.document_fills import DocumentFills
+from edgecache.flow.documents import DocumentFlow
+from edgecache.flow.fence import Fence
+from edgecache.flow.fills import Fills
+from edgecache.flow.push import Push
+from edgecache.flow.serve import Presenter
+from edgecache.flow.shelf import Shelf
+from edgecache.flow.story import Flow
+from edgecache.flow.tiers import Tiers
+from edgecache.policy_book import PolicyBook
+from edgecache.purge.log import PurgeLog
+from edgecache.purge.reaper import Reaper
+from edgecache.settings import Settings, address, is_loopback
+from edgecache.sharing import Sharing
+from edgecache.storage.redis import RedisStorage
+from edgecache.storage.sqlite import SqliteStorage
+from edgecache.upstream.pool import UpstreamPool
+from edgecache.weights import local_names
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a node is made of, opened or about to be by `App`."""
+
+    storage: SqliteStorage | RedisStorage
+    exact: ExactCache
+    ledger: Ledger
+    fence: Fence
+    index: SemanticIndex
+    embedder: Embedder
+    local: Generator | None
+    upstream: UpstreamPool | None
+    book: PolicyBook
+    tokens: Tokens
+    purges: PurgeLog
+    reaper: Reaper
+    sharing: Sharing
+    metrics: Metrics
+
+
+class Wiring:
+    """`proxy` and `calls` are what the listeners ask; `fills` and `document_fills` have flights to be closed."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        parts: Parts,
+        *,
+        secret: bytes,
+        name: str,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._settings = settings
+        self._parts = parts
+        self._secret = secret
+        self._name = name
+        self._clock = clock
+        self._new_id = new_id
+        self._bodies = BodyBudget(settings.limits.bodies)
+        self.fills = self._fills()
+        self.document_fills: DocumentFills | None = None
+        self.calls = Calls(self._purges(), self._pushes())
+        self.proxy = self._proxy(self._flow(), self._documents())
+
+    def _fills(self) -> Fills:
+        parts = self._parts
+        names = local_names(self._settings.local)
+        tiers = Tiers(parts.upstream, parts.local, names, clock=self._clock, new_id=self._new_id)
+        admission = Admission(
+            parts.ledger,
+            parts.exact,
+            parts.storage.store,
+            parts.index,
+            parts.embedder,
+            claims=self._claim,
+            stored=parts.sharing.stored,
+            clock=self._clock,
+        )
+        return Fills(tiers, parts.ledger, admission, clock=self._clock)
+
+    async def _claim(self, entry: Entry, tags: tuple[Tag, ...]) -> None:
+        """Where nobody else writes to the log, nobody else holds a copy that has to hear of it."""
+        if self._parts.storage.log.lease < math.inf:
+            await self._parts.purges.order(tags, effect=Effect.CLAIM, claimed=(entry.scope, entry.key))
+
+    def _flow(self) -> Flow:
+        parts = self._parts
+        presenter = Presenter(parts.fence, Bounded(self._settings.limits.memory // 8, lambda body: len(body) + 512))
+        return Flow(
+            parts.fence,
+            parts.exact,
+            parts.storage.store,
+            parts.index,
+            parts.embedder,
+            Decider(),
+            self.fills,
+            presenter,
+            gone=parts.sharing.missing,
+        )
+
+    @property
+    def _anonymous(self) -> str:
+        """The scope of callers without a credential; empty where they are refused."""
+        host, _ = address(self._settings.listen.traffic)
+        return self._settings.anonymous_scope or ("local" if is_loopback(host) else "")
+
+    def _purges(self) -> PurgeApi:
+        parts = self._parts
+        return PurgeApi(
+            parts.purges,
+            parts.tokens,
+            parts.storage.audit,
+            parts.storage.store,
+            parts.ledger,
+            parts.embedder,
+            parts.book,
+            service=self._settings.service,
+            services=self._settings.services,
+            secret=self._secret,
+            clock=self._clock,
+            new_id=self._new_id,
+            anonymous=self._anonymous,
+            node=self._name,
+            ordered=parts.reaper.ordered,
+        )
+
+    def _pushes(self) -> PushApi:
+        parts = self._parts
+        push = Push(
+            parts.book,
+            parts.ledger,
+            parts.purges,
+            self.fills.admission.keep,
+            parts.storage.store,
+            parts.embedder,
+            parts.storage.audit,
+            secret=self._secret,
+            clock=self._clock,
+            new_id=self._new_id,
+            ordered=parts.reaper.ordered,
+        )
+        return PushApi(push, parts.tokens, anonymous=self._anonymous, bodies=self._bodies)
+
+    def _documents(self) -> Documents | None:
+        parts = self._parts
+        if parts.upstream is None:
+            return None
+        keep = self.fills.admission.keep
+        shelf = Shelf(parts.exact, parts.storage.store, parts.fence, keep, secret=self._secret)
+        self.document_fills = DocumentFills(parts.upstream, shelf, parts.fence)
+        flow = DocumentFlow(shelf, self.document_fills, parts.fence, parts.purges.order)
+        return Documents(flow, parts.metrics, node=self._settings.node_name)
+
+    def _proxy(self, flow: Flow, documents: Documents | None) -> Proxy:
+        parts = self._parts
+        anonymous = self._anonymous
+        callers = Callers(
+            parts.tokens,
+            secret=self._secret,
+            anonymous=Scope(anonymous) if anonymous else None,
+            local_only=not self._settings.anonymous_scope,
+        )
+        return Proxy(
+            flow,
+            parts.book,
+            callers,
+            parts.tokens,
+            parts.upstream,
+            self.calls,
+            documents,
+            parts.metrics,
+            keyed=frozenset(u.name for u in self._settings.upstream if u.key),
+            upstreams=frozenset(u.name for u in self._settings.upstream),
+            names=local_names(self._settings.local),
+            secret=self._secret,
+            node=self._settings.node_name,
+            body_limit=self._settings.limits.body,
+            bodies=self._bodies,
+            clock=self._clock,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Wiring {self._name}>"
