@@ -140,6 +140,7 @@ class PurgeLog:
         if self._ledger.applied - self._trail.confirmed > AHEAD:
             raise StoreUnavailable("this node cannot follow the purge log: purge at another one")
         record = PurgeRecord(record_id or self._new_id(), tuple(tags), self._clock(), effect, meaning, claimed)
+        self._check_identity()
         log = self._ledger.log
         try:
             sequence, at = await self._append(record)

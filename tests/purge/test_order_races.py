@@ -33,6 +33,21 @@ async def test_a_purge_written_to_a_log_that_was_lost_meanwhile_is_not_taken_for
 
 
 @virtual
+async def test_an_order_after_something_else_met_the_new_log_goes_into_it() -> None:
+    """It was written there, and refused."""
+    sides = Sides()
+    (one,) = await sides.open("one")
+    held = one.link.hold("read", "there")
+    await held.reached.wait()
+    sides.server.restart()
+    with pytest.raises(StoreUnavailable):
+        await one.carrier.roll()
+    ordered = await one.log.order(keys(["a"]))
+    assert (ordered.sequence, ordered.log) == (1, "log-1")
+    held.go.set()
+
+
+@virtual
 async def test_records_read_from_a_log_that_was_lost_meanwhile_are_not_applied_to_the_new_one() -> None:
     """They were: the new ledger stood at the old log's sequence, and the new log's purges up to there were skipped."""
     sides = Sides()

@@ -88,7 +88,7 @@ async def test_purge_while_a_fill_is_in_flight(node: Node, upstream: Versions) -
     gate.set()
     answer = await asking
     assert answer.text == "version 1"
-    assert answer.headers["Cache-Status"] == 'edgecache; fwd=miss; fwd-status=200; stored=?0; detail=purged'
+    assert answer.headers["Cache-Status"] == "edgecache; fwd=miss; fwd-status=200; stored=?0; detail=purged"
     assert await node.stored() == 0
     assert (await node.chat(QUESTION)).text == "version 2"
     assert (await node.chat(QUESTION)).headers["X-Cache"] == "HIT"
@@ -143,7 +143,7 @@ async def test_tags_that_come_with_the_head_purged_before_it_is_stored(node: Nod
     await upstream.server.wait_requests(1)
     await purge(node, "document-7")
     gate.set()
-    assert 'detail=purged' in (await asking).headers["Cache-Status"]
+    assert "detail=purged" in (await asking).headers["Cache-Status"]
     assert await node.stored() == 0
 
 
