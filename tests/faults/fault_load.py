@@ -264,7 +264,7 @@ async def ends_well(load: Load) -> None:
     load.dying.clear()
     before = load.counts["HIT"]
     async with load:
-        await load.more(90)
+        await load.more(60)
     assert load.counts["HIT"] > before, load
     await load.settled()
     await _share(load)

@@ -45,22 +45,25 @@ class Script:
 
 
 class Bench:
-    """A folder, an upstream whose address lasts, and processes."""
+    """A folder, an upstream whose address lasts, and processes. `patience` is what new nodes have with a Redis that
+    hangs, in seconds.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.patience = 0.5
         self.script = Script()
         self.upstream = ScriptedUpstream(script=self.script, delay_ms=5)
         (folder / "policies").mkdir()
         (folder / "policies" / "policy.toml").write_text(POLICY)
 
     def process(self, number: int, url: str, **settings: str) -> Process:
-        """With a short lease, and short patience with a Redis that hangs."""
+        """With a short lease."""
         return Process(
             f"node-{number}",
             self.folder,
             {
-                "EDGECACHE_STORE_URL": f"{url}?socket_timeout=0.5",
+                "EDGECACHE_STORE_URL": self._patient(url),
                 "EDGECACHE_STORE_LEASE": "1s",
                 "EDGECACHE_UPSTREAM": self.upstream.url,
                 "EDGECACHE_POLICIES": str(self.folder / "policies"),
@@ -76,16 +79,19 @@ class Bench:
             self.folder,
             upstream=self.upstream,
             policy=POLICY,
-            store=StoreSettings(url=f"{url}?socket_timeout=0.5", lease=Duration(1)),
+            store=StoreSettings(url=self._patient(url), lease=Duration(1)),
             limits=LimitSettings(memory=Size(BUDGET)),
         )
+
+    def _patient(self, url: str) -> str:
+        return f"{url}?socket_timeout={self.patience}"
 
     @asynccontextmanager
     async def loaded(self, members: Sequence[Member]) -> AsyncIterator[Load]:
         """Of nodes that run and are up to date."""
         async with Cluster(members) as nodes:
             self.script.load = load = Load(nodes)
-            await load.settled()
+            await nodes.converged()
             yield load
             said = [member.log for member in members if isinstance(member, Process)]
             assert not any("Traceback" in log for log in said), said

@@ -26,6 +26,7 @@ def make(bench: Bench, request: pytest.FixtureRequest) -> Making:
 
 
 async def test_a_replica_is_promoted_without_the_last_purges(bench: Bench, make: Making) -> None:
+    bench.patience = 2  # a node gives a replica up to a second to confirm a purge
     async with RedisReplication() as pair, bench.loaded([make(n, pair.url) for n in range(3)]) as load:
         async with load:
             await load.more(90)
