@@ -30,7 +30,7 @@ FORMS = {
     "stored": (miss(stored=True), "edgecache; fwd=miss; fwd-status=200; stored"),
     "not stored": (
         miss(stored=False, detail="purged"),
-        'edgecache; fwd=miss; fwd-status=200; stored=?0; detail=purged',
+        "edgecache; fwd=miss; fwd-status=200; stored=?0; detail=purged",
     ),
     "not known yet": (miss(), "edgecache; fwd=miss; fwd-status=200"),
     "collapsed": (miss(collapsed=True, fwd_status=0), "edgecache; fwd=miss; collapsed"),
