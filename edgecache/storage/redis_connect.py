@@ -1,5 +1,6 @@
 """Addresses: from a url to redis-py's client for one server, for what Sentinels name, or for a Cluster."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -81,9 +82,24 @@ def _sentinel(url: str) -> Redis:
     secure = options.pop("connection_class", None) is not None
     mine = {name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")}
     theirs = {name: value for name, value in options.items() if name.startswith(("socket_", "ssl_"))}
-    sentinels = Sentinel(hosts, sentinel_kwargs={**_once(), **theirs, **mine, "ssl": secure})  # type: ignore[no-untyped-call]
+    sentinels = _Sentinels(hosts, sentinel_kwargs={**_once(), **theirs, **mine, "ssl": secure})
     primary: Redis = sentinels.master_for(service, ssl=secure, **options)
     return primary
+
+
+class _Sentinels(Sentinel):
+    """Asked by one connection at a time. redis-py 8.1 puts the one that answered first; where many look at once, as
+    after a failover, it puts it in the place of others, which are never asked or closed again.
+    """
+
+    def __init__(self, *hosts: Any, **options: Any) -> None:
+        super().__init__(*hosts, **options)  # type: ignore[no-untyped-call]
+        self._turn = asyncio.Lock()
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        async with self._turn:
+            found: tuple[str, int] = await super().discover_master(service_name)
+        return found
 
 
 def _hosts(url: str) -> tuple[Any, ...]:
