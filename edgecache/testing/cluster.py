@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -135,6 +136,16 @@ class Process(Member):
 
     async def close(self) -> None:
         self.kill()
+
+    def pause(self) -> None:
+        """SIGSTOP: the system accepts connections for it, and nothing else happens. Only one that runs."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def _begin(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
         """Bound to no event loop: it may outlive the one that started it."""

@@ -11,7 +11,7 @@ from fault_nodes import CUT_OFF, Bench
 
 from edgecache.testing.cluster import Member
 from edgecache.testing.link import Link
-from edgecache.testing.redis_groups import RedisReplication, RedisServerCluster
+from edgecache.testing.redis_groups import RedisReplication, RedisSentinels, RedisServerCluster
 from edgecache.testing.redis_server import RedisServer, wait_until
 
 LOG = "{edgecache:log}:state"
@@ -58,6 +58,18 @@ def victim(servers: RedisServerCluster, holds_the_log: bool) -> RedisServer:
     log = servers.holder(LOG)
     keys = map("edgecache:e:{}".format, itertools.count())
     return log if holds_the_log else next(found for key in keys if (found := servers.holder(key)) is not log)
+
+
+@pytest.mark.slow
+async def test_sentinels_promote_the_replica(bench: Bench) -> None:
+    bench.patience = 2
+    async with RedisSentinels() as servers, bench.loaded([bench.inside(n, servers.url) for n in range(3)]) as load:
+        async with load:
+            await load.more(60)
+            load.excused.update(range(3))
+            await asyncio.to_thread(servers.fail_over)
+            await load.more(60)
+        await ends_well(load)
 
 
 class Partition(Link):

@@ -189,6 +189,24 @@ async def test_a_node_is_killed_while_it_fills_and_purges(load: Load) -> None:
     await ends_well(load)
 
 
+async def test_a_node_stands_still_and_goes_on(load: Load) -> None:
+    """As a machine does that swaps or is moved: what it finds waiting when it goes on was asked after the purge."""
+    still = load.nodes[0]
+    async with load:
+        await load.more(30)
+        load.dying.add(0)
+        await load.ask(0, 1)
+        still.pause()
+        purged = await load.purge(1, "item-1", wait=True)
+        assert purged is not None and purged.json()["nodes"] == {"applied": 2, "blind": 1}
+        asked = [asyncio.create_task(load.ask(0, 1)) for _ in range(5)]
+        await load.more(60)
+        still.resume()
+        for reply in await asyncio.gather(*asked):
+            assert reply is not None and reply.status == 200
+    await ends_well(load)
+
+
 async def purge_on(load: Load, node: int) -> None:
     """Until it breaks off."""
     for number in itertools.count():
