@@ -35,6 +35,7 @@ async def goes_on_without(load: Load) -> None:
 
 @pytest.mark.parametrize("keep_data", [True, False], ids=["with its data", "without its data"])
 async def test_redis_is_killed_and_comes_back(load: Load, redis: RedisServer, keep_data: bool) -> None:
+    await load.nodes[0].chat(QUESTION)
     async with load:
         await load.more(60)
         load.excused.update(ALL)
@@ -43,6 +44,8 @@ async def test_redis_is_killed_and_comes_back(load: Load, redis: RedisServer, ke
         await asyncio.to_thread(redis.restart, keep_data=keep_data)
         await load.more(60)
     assert load.counts["purged"] and load.counts["waited"] and load.counts["HIT"]
+    await load.nodes.converged()
+    assert (await load.nodes[1].chat(QUESTION)).headers["X-Cache"] == "MISS", "what was cached is dead"
     await ends_well(load)
 
 
@@ -59,6 +62,7 @@ async def test_redis_restarts_at_once(load: Load, redis: RedisServer) -> None:
 
 async def test_redis_is_stopped(load: Load, redis: RedisServer) -> None:
     """It accepts connections and answers nothing."""
+    first = await load.nodes[0].chat(QUESTION)
     async with load:
         await load.more(60)
         load.excused.update(ALL)
@@ -66,6 +70,10 @@ async def test_redis_is_stopped(load: Load, redis: RedisServer) -> None:
         await goes_on_without(load)
         redis.resume()
         await load.more(60)
+    await load.nodes.converged()
+    fills = load.fills
+    again = await load.nodes[1].chat(QUESTION)
+    assert (again.headers["X-Cache"], again.text, load.fills) == ("HIT", first.text, fills), "the log is the same"
     await ends_well(load)
 
 
