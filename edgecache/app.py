@@ -27,7 +27,7 @@ from edgecache.edge.server import Listener, Patience, tls_context
 from edgecache.errors import InvalidPolicy, InvalidSettings, StoreUnavailable
 from edgecache.flow.fence import Fence
 from edgecache.models.progress import Progress
-from edgecache.parts import admin_token, storage_of, target_of
+from edgecache.parts import admin_token, monotonic, storage_of, target_of
 from edgecache.policy_book import PolicyBook
 from edgecache.purge.log import PurgeLog
 from edgecache.purge.reaper import Reaper
@@ -63,7 +63,7 @@ class App:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._name = f"{settings.node_name}-{secrets.token_hex(3)}"
+        self._name = f"{settings.node_name}-{secrets.token_hex(8)}"
         self._cache = cache_folder()
         self.storage = storage_of(settings, self._name)
         self._exact = ExactCache(int(settings.limits.memory))
@@ -79,7 +79,7 @@ class App:
             self.storage.registry,
             self._ledger,
             clock=self._clock,
-            monotonic=time.monotonic,
+            monotonic=monotonic,
             new_id=_new_id,
         )
         self._fence = Fence(self._ledger, blind=lambda: self._purge_log.blind, clock=self._clock)
@@ -159,6 +159,8 @@ class App:
         self._stack.push_async_callback(wiring.fills.flights.close)
         if wiring.document_fills is not None:
             self._stack.push_async_callback(wiring.document_fills.flights.close)
+        if wiring.changes is not None:
+            self._stack.push_async_callback(wiring.changes.close)
         self._watch(index, wiring, reaper)
         admin = Admin(
             self._book,

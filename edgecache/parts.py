@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import time
 from pathlib import Path
 
 from edgecache.account.tokens import PREFIX
@@ -12,6 +13,14 @@ from edgecache.storage.redis import RedisStorage
 from edgecache.storage.sqlite import SqliteStorage
 from edgecache.upstream.target import Target, Timers
 
+
+def monotonic() -> float:
+    """Seconds, for leases. Runs on while the machine sleeps, where the system has such a clock: a node that was asleep
+    has missed purges.
+    """
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 TOKEN_FILE = "admin-token"
 
 _log = logging.getLogger("edgecache")
@@ -19,7 +28,9 @@ _log = logging.getLogger("edgecache")
 
 def storage_of(settings: Settings, node: str) -> SqliteStorage | RedisStorage:
     if settings.store.url:
-        return RedisStorage(settings.store.url, settings.store.prefix, node=node, lease=float(settings.store.lease))
+        return RedisStorage(
+            settings.store.url, settings.store.prefix, node=node, lease=float(settings.store.lease), monotonic=monotonic
+        )
     return SqliteStorage(settings.folder / "edgecache.db")
 
 

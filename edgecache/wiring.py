@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlsplit
 
 from edgecache.account.callers import Callers
 from edgecache.account.tokens import Tokens
@@ -23,6 +25,7 @@ from edgecache.edge.purge_api import PurgeApi
 from edgecache.edge.push_api import PushApi
 from edgecache.edge.requests import BodyBudget
 from edgecache.flow.admit import Admission
+from edgecache.flow.changes import Changes
 from edgecache.flow.document_fills import DocumentFills
 from edgecache.flow.documents import DocumentFlow
 from edgecache.flow.fence import Fence
@@ -85,6 +88,7 @@ class Wiring:
         self._bodies = BodyBudget(settings.limits.bodies)
         self.fills = self._fills()
         self.document_fills: DocumentFills | None = None
+        self.changes: Changes | None = None
         self.calls = Calls(self._purges(), self._pushes())
         self.proxy = self._proxy(self._flow(), self._documents())
 
@@ -98,16 +102,14 @@ class Wiring:
             parts.storage.store,
             parts.index,
             parts.embedder,
-            claims=self._claim,
+            claims=self._claim if parts.storage.log.lease < math.inf else None,
             stored=parts.sharing.stored,
             clock=self._clock,
         )
         return Fills(tiers, parts.ledger, admission, clock=self._clock)
 
     async def _claim(self, entry: Entry, tags: tuple[Tag, ...]) -> None:
-        """Where nobody else writes to the log, nobody else holds a copy that has to hear of it."""
-        if self._parts.storage.log.lease < math.inf:
-            await self._parts.purges.order(tags, effect=Effect.CLAIM, claimed=(entry.scope, entry.key))
+        await self._parts.purges.order(tags, effect=Effect.CLAIM, claimed=(entry.scope, entry.key))
 
     def _flow(self) -> Flow:
         parts = self._parts
@@ -174,7 +176,9 @@ class Wiring:
         keep = self.fills.admission.keep
         shelf = Shelf(parts.exact, parts.storage.store, parts.fence, keep, secret=self._secret)
         self.document_fills = DocumentFills(parts.upstream, shelf, parts.fence)
-        flow = DocumentFlow(shelf, self.document_fills, parts.fence, parts.purges.order)
+        hosts = frozenset(urlsplit(upstream.url).netloc.lower() for upstream in self._settings.upstream)
+        self.changes = Changes(parts.book, partial(parts.purges.order, tracked=False), hosts=hosts)
+        flow = DocumentFlow(shelf, self.document_fills, parts.fence, self.changes)
         return Documents(flow, parts.metrics, node=self._settings.node_name)
 
     def _proxy(self, flow: Flow, documents: Documents | None) -> Proxy:

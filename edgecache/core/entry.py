@@ -52,7 +52,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     entry may only be found exactly. `stored_at` is Unix time in seconds, `ttl` seconds. `body` is what the provider
     sent, in `framing`. For so many seconds after its `ttl` it may be served while it is revalidated, or when that fails
     (RFC 5861); `grace` is how long it is kept in all, unless it `must_revalidate` (RFC 9111 section 5.2.2.2).
-    `compared_to` is the newest purge by meaning it was held against since its fill. `document` is what RFC 9111 needs
+    `pending` are those of its tags of which other nodes may not have heard yet: it is dead of any of its tags, but is
+    served for these only when all have. `compared_to` is the newest purge by meaning it was held against since its fill. `document` is what RFC 9111 needs
     of a page that was fetched; None for answers.
     """
 
@@ -79,6 +80,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     grace: float = 0
     must_revalidate: bool = False
     compared_to: int = 0
+    pending: tuple[Tag, ...] = ()
     document: Document | None = None
 
     @property

@@ -42,7 +42,9 @@ PASSING = ("purged", "store unavailable")
 CLAIM_TRIES = 5
 
 Claims = Callable[[Entry, tuple[Tag, ...]], Awaitable[None]]
-"""Tells every node, in the order of the log, that an entry carries more tags from now on. Raises StoreUnavailable."""
+"""Tells every node, in the order of the log, that an entry carries more tags from now on; None where there is no other
+node. Raises StoreUnavailable.
+"""
 
 AT_ONCE = 64 << 10
 """Bytes of an answer that are read on the event loop."""
@@ -66,7 +68,7 @@ class Admission:
         index: Index,
         embedder: Embedder | None,
         *,
-        claims: Claims,
+        claims: Claims | None,
         stored: Callable[[Entry], None],
         clock: Callable[[], float],
     ) -> None:
@@ -112,20 +114,29 @@ class Admission:
         return None
 
     async def _claimed(self, current: Entry, tags: tuple[Tag, ...]) -> Entry | None:
-        """None where another node was quicker, or there would be too many tags. Served only after every node will hear
-        of the tags before it hears of a later purge of them. What memory holds lacks them, and so may what is being
-        read from the store just now: neither stays.
+        """None where another node was quicker, or there would be too many tags. What memory holds lacks them, and so
+        may what is being read from the store just now: neither stays.
         """
         united = tuple(dict.fromkeys((*current.tags, *tags)))
         if len(united) > MAX_TAGS:
             return None
-        claimed = msgspec.structs.replace(current, tags=united)
-        if len(united) > len(current.tags) and not await self._store.replace(current, claimed):
+        fresh = united[len(current.tags) :]
+        pending = () if self._claims is None else tuple(dict.fromkeys((*current.pending, *fresh)))
+        claimed = msgspec.structs.replace(current, tags=united, pending=pending)
+        if claimed != current and not await self._store.replace(current, claimed):
             return None
         self._exact.discard(claimed.scope, claimed.key)
-        if len(united) > len(current.tags):
-            await self._claims(claimed, tags)
-        return claimed
+        return await self._announced(claimed) if pending else claimed
+
+    async def _announced(self, claimed: Entry) -> Entry:
+        """The entry with no tag pending: every node hears of them before it hears of a later purge of one. Whoever
+        finds some pending, because who added them did not come this far, announces them first.
+        """
+        assert self._claims is not None
+        await self._claims(claimed, claimed.pending)
+        settled = msgspec.structs.replace(claimed, pending=())
+        await self._store.replace(claimed, settled)  # where it fails they are announced once more
+        return settled
 
     async def keep(self, entry: Entry) -> str | None:
         """Store it; why not, or None. The look at the ledger and the write to memory are one step: no purge can come

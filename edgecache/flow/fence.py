@@ -35,6 +35,10 @@ class Fence:
         """Whether it is worth keeping."""
         return entry.kept_until > self.clock() and self.ledger.killer_of(entry) is None
 
+    def is_current(self, entry: Entry) -> bool:
+        """Whether nobody has purged it, not even softly: what is made from it now is as good as it."""
+        return self.is_alive(entry) and self._softened(entry) is None
+
     def fresh_for(self, entry: Entry) -> float:
         """Seconds; below 0 for a stale one."""
         return fresh_for(entry, self._softened(entry), self.clock())

@@ -10,7 +10,7 @@ from edgecache.flow.fills import Answer, nothing_to_close
 from edgecache.flow.tiers import Asked
 from edgecache.wire.openai_reply import render
 
-Presentation = tuple[Scope, bytes, float, bool, bool]
+Presentation = tuple[Scope, bytes, str, bool, bool]
 
 
 class Presenter:
@@ -53,7 +53,7 @@ class Presenter:
         stream, include_usage = ask.request.stream, ask.request.include_usage
         if entry.framing is Framing.JSON and not stream:
             return entry.body
-        presentation = (entry.scope, entry.key, entry.stored_at, stream, include_usage)
+        presentation = (entry.scope, entry.key, entry.version, stream, include_usage)
         body = self._rendered.get(presentation)
         if body is None:
             body = render(entry.framing, entry.body, stream=stream, include_usage=include_usage)

@@ -18,7 +18,7 @@ from edgecache.flow.tiers import Ask
 HEADER = "X-Edgecache-Sources"
 MOST = 32
 """Sources of one request."""
-_INHERITED = (Kind.KEY, Kind.ID, Kind.URL, Kind.USER)
+_INHERITED = (Kind.KEY, Kind.ID, Kind.URL, Kind.USER, Kind.ROUTE, Kind.MODEL)
 
 _log = logging.getLogger("edgecache.flow")
 
@@ -52,7 +52,7 @@ class Sources:
             return "sources unknown"
         entries = [entry for entry in found if entry is not None and entry.scope == ask.scope]
         # from here on no await: all were alive at one moment, which is the horizon
-        if len(entries) < len(ask.sources) or not all(map(self._fence.is_alive, entries)):
+        if len(entries) < len(ask.sources) or not all(map(self._fence.is_current, entries)):
             return "source gone"
         tags = tuple(dict.fromkeys((*ask.tags, *(tag for entry in entries for tag in inherited(entry)))))
         if len(tags) > MAX_TAGS:

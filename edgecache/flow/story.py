@@ -275,5 +275,5 @@ async def _known(vector: bytes | None) -> bytes | None:
 
 
 def _carries(entry: Entry, ask: Asked) -> bool:
-    """Whether a purge of any tag of the request would take the entry back."""
-    return set(ask.tags).issubset(entry.tags)
+    """Whether a purge of any tag of the request would take the entry back, on every node."""
+    return set(ask.tags).issubset(entry.tags) and set(ask.tags).isdisjoint(entry.pending)

@@ -12,7 +12,7 @@ from edgecache.core.freshness import Lifetime
 from edgecache.core.generation import Finished, Piece
 from edgecache.core.policy import Route, Tier
 from edgecache.core.ports import Call, Generator, Upstream, UpstreamReply
-from edgecache.core.tags import Tag
+from edgecache.core.tags import MAX_HEADER_BYTES, Tag
 from edgecache.errors import (
     BadRequest,
     ModelNotFound,
@@ -29,7 +29,7 @@ from edgecache.wire.freshness import lifetime
 from edgecache.wire.openai_local import Envelope
 from edgecache.wire.openai_prompt import to_prompt
 from edgecache.wire.openai_request import ChatRequest
-from edgecache.wire.surrogate import response_keys
+from edgecache.wire.surrogate import TAG_HEADERS, response_keys
 
 _OF_ONE_CALLER = frozenset({
     "accept-encoding", "content-length", "range", "if-match", "if-none-match", "if-modified-since",
@@ -231,6 +231,8 @@ def _upstream_head(reply: UpstreamReply, ask: Ask) -> Head:
 
 def _lifetime(named: Mapping[str, str], route: Route) -> Lifetime:
     """What varies by a header that is no part of the question is nobody else's answer (RFC 9111 section 4.1)."""
+    if any(len(named.get(name, "")) > MAX_HEADER_BYTES for name in TAG_HEADERS):
+        return Lifetime(0, "too many surrogate keys")  # what is cut off could not be purged
     for name in named.get("vary", "").split(","):
         if name.strip().lower() not in _VARIES_HARMLESSLY:
             return Lifetime(0, f"vary: {name.strip()[:80]}")

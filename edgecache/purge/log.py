@@ -33,7 +33,7 @@ _log = logging.getLogger("edgecache.purge")
 
 
 class PurgeStatistics(msgspec.Struct, frozen=True):
-    """Records `ordered` here; the newest sequence `applied`, whoever ordered it; whether this node is `blind`, else the
+    """Records `ordered` here, and `invalidations` by requests that changed something; the newest sequence `applied`, whoever ordered it; whether this node is `blind`, else the
     seconds of lease that are left (0 where no other node writes to its log); nodes `struck` off the roll from here.
     """
 
@@ -43,6 +43,7 @@ class PurgeStatistics(msgspec.Struct, frozen=True):
     lease_left: float = 0.0
     struck: int = 0
     unknown: int = 0
+    invalidations: int = 0
 
 
 class PurgeLog:
@@ -79,6 +80,7 @@ class PurgeLog:
         self._snapshot: asyncio.Task[None] | None = None
         self._snapshot_at = 0
         self._ordered = 0
+        self._invalidations = 0
 
     def on_applied(self, listener: Callable[[], None]) -> None:
         """Called, synchronously, after records took effect."""
@@ -131,8 +133,10 @@ class PurgeLog:
         meaning: Meaning | None = None,
         claimed: tuple[str, bytes] | None = None,
         record_id: str | None = None,
+        tracked: bool = True,
     ) -> Ordered:
-        """When this returns it is in the log and in force here.
+        """When this returns it is in the log and in force here. One that is not `tracked` can be waited for and has no
+        `progress`: it takes nobody's place there.
 
         Raises:
             StoreUnavailable: it is not known to be in the log; ask again.
@@ -150,9 +154,12 @@ class PurgeLog:
             log = self._ledger.log  # the one that took its place
             sequence, at = await self._append(record)
         await self._enforce(log, Logged(sequence, record))
-        self._ordered += 1
         ordered = Ordered(record, sequence, at, log)
-        self._roll.add(ordered)
+        if tracked:
+            self._ordered += 1
+            self._roll.add(ordered)
+        else:
+            self._invalidations += 1
         return ordered
 
     async def _append(self, record: PurgeRecord) -> tuple[int, float]:
@@ -216,6 +223,13 @@ class PurgeLog:
             self._doubts = 0
             self._begin()
             self._announce()
+
+    def _dated(self, logged: Logged) -> Logged:
+        """A soft purge by a clock that runs ahead makes stale from now on: windows must not grow by that."""
+        record, now = logged.record, self._clock()
+        if record is None or record.effect is not Effect.SOFT or record.at <= now:
+            return logged
+        return Logged(logged.sequence, msgspec.structs.replace(record, at=now))
 
     def _distrust(self, logged: Logged) -> None:
         """Two records at one place: the log lost some and keeps its name. For this node it has another one from here:
@@ -307,7 +321,7 @@ class PurgeLog:
                 "was cached before it is dead on this node. Update this node",
                 logged.sequence,
             )
-        self._ledger.apply(logged)
+        self._ledger.apply(self._dated(logged))
         self._trail.note(logged)
         for listener in self._record_listeners:
             listener(logged)
@@ -344,7 +358,9 @@ class PurgeLog:
     def statistics(self) -> PurgeStatistics:
         left = 0.0 if isinf(self._log.lease) else max(self._lease_left(), 0.0)
         known = self._ledger.statistics()
-        return PurgeStatistics(self._ordered, known.applied, self.blind, left, self._roll.struck, known.unknown)
+        return PurgeStatistics(
+            self._ordered, known.applied, self.blind, left, self._roll.struck, known.unknown, self._invalidations
+        )
 
     def __repr__(self) -> str:
         return f"<PurgeLog ordered={self._ordered} blind={self.blind} {self._ledger!r}>"

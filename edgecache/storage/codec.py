@@ -180,9 +180,10 @@ def decode_line(blob: bytes, hit: int) -> AuditLine | None:
     return msgspec.structs.replace(line, entries=line.entries + hit)
 
 
-def mark(tags: Iterable[Tag]) -> bytes:
-    """8 bytes that tell sets of tags apart, in whatever order they come."""
-    return hashlib.blake2b(msgspec.msgpack.encode(sorted(set(tags))), digest_size=8).digest()
+def mark(entry: Entry) -> bytes:
+    """8 bytes that tell states of one version apart: its tags, in whatever order they come, and those pending."""
+    tags = (sorted(set(entry.tags)), sorted(set(entry.pending)))
+    return hashlib.blake2b(msgspec.msgpack.encode(tags), digest_size=8).digest()
 
 
 async def off_loop(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

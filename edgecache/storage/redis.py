@@ -3,7 +3,8 @@
 import logging
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -43,7 +44,15 @@ class RedisStorage:
     `open` what the server may lose.
     """
 
-    def __init__(self, url: str, prefix: str = "edgecache", node: str = "", lease: float = 0.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        prefix: str = "edgecache",
+        node: str = "",
+        lease: float = 0.0,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """
         Raises:
             InvalidSettings: another scheme, or a prefix with other characters than letters, digits and `._:-`.
@@ -53,7 +62,7 @@ class RedisStorage:
         name = node or secrets.token_hex(8)
         self._client, waiting = RedisClient(url), RedisClient(url)
         self.store = RedisStore(self._client, prefix)
-        self.log = RedisLog(self._client, waiting, prefix, node=name, lease=lease)
+        self.log = RedisLog(self._client, waiting, prefix, node=name, lease=lease, monotonic=monotonic)
         self.registry = RedisRegistry(self._client, prefix)
         self.feed = RedisFeed(self._client, waiting, prefix, name)
         self.audit = RedisAudit(self._client, prefix)

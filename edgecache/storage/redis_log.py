@@ -9,7 +9,7 @@ import asyncio
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from edgecache.core.ports import Heard, Member
 from edgecache.core.purges import Logged, PurgeRecord
@@ -43,10 +43,17 @@ class RedisLog:
     """
 
     def __init__(
-        self, client: RedisClient, waiting: RedisClient, prefix: str, *, node: str, lease: float = 0.0
+        self,
+        client: RedisClient,
+        waiting: RedisClient,
+        prefix: str,
+        *,
+        node: str,
+        lease: float = 0.0,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`waiting` is for the reads that block, so that they take no connection from the others. `node` is how others
-        know this one; a `lease` of 0 is chosen by what the server is.
+        know this one; a `lease` of 0 is chosen by what the server is; `monotonic` is the clock of all that concerns it.
         """
         self._client = client
         self._waiting = waiting
@@ -56,7 +63,8 @@ class RedisLog:
         self._lease = self._leases[0]
         self._identity = ""
         self._settled_at = 0.0
-        self._roll = Roll()
+        self._monotonic = monotonic
+        self._roll = Roll(monotonic)
         self._closed = asyncio.Event()
         self._on_roll = False
         self._appended = self._followers = self._reconnects = self._unknown = self._replicas = 0
@@ -148,7 +156,7 @@ class RedisLog:
 
     async def _fetch(self, after: int, limit: int, last: bytes) -> list[tuple[int, bytes]]:
         """Sequences and blobs after `after`, where `last` must still stand."""
-        settled = int(time.monotonic() > self._settled_at)
+        settled = int(self._monotonic() > self._settled_at)
         row = row_of(after, self._lease, time.monotonic_ns())
         arguments = (self._identity, after, limit, last, self._node, row, settled)
         reply = await self._client.run(scripts.READ, self._keys, *arguments)
@@ -164,7 +172,7 @@ class RedisLog:
         while not self._closed.is_set():
             if self._identity != identity:
                 raise _LogLostError(f"the purge log is now {self._identity}, it was {identity}")
-            sent = time.monotonic()  # before it waits for its turn: a lease from here is rather too short
+            sent = self._monotonic()  # before it waits for its turn: a lease from here is rather too short
             try:
                 return sent, await self._fetch(after, FOLLOW_BATCH, last)
             except _LogLostError:
@@ -229,7 +237,7 @@ class RedisLog:
         )
         if self._identity != identity.decode():
             self._identity = identity.decode()
-            self._settled_at = time.monotonic() + (SETTLED * member_of(unknown).lease if unknown else 0.0)
+            self._settled_at = self._monotonic() + (SETTLED * member_of(unknown).lease if unknown else 0.0)
 
     async def _lost(self) -> "_LogLostError":
         was = self._identity

@@ -88,7 +88,7 @@ class RedisStore:
 
     async def replace(self, old: Entry, new: Entry) -> bool:
         fields = await self._fields(new)
-        where = (old.scope, old.version, mark(old.tags))
+        where = (old.scope, old.version, mark(old))
         done = bool(await self._client.run(_REPLACE, [self._name(old.key)], *fields, *where))
         self._puts += done
         return done
@@ -136,7 +136,7 @@ class RedisStore:
         """The arguments of _WRITE."""
         blobs = await off_loop(len(entry.body), self._codec.encode, entry)
         gone = int(min(entry.kept_until * 1_000 + SPARE, _FARTHEST))
-        return entry.scope, blobs.head, blobs.body, entry.version, mark(entry.tags), entry.compared_to, gone
+        return entry.scope, blobs.head, blobs.body, entry.version, mark(entry), entry.compared_to, gone
 
     def _on(self, entry: Entry, script: str, *arguments: int) -> Command:
         """A script on this very version."""

@@ -67,7 +67,7 @@ class SqliteStore:
         self._puts += 1
 
     async def replace(self, old: Entry, new: Entry) -> bool:
-        row = (*await self._row(new), *_which(old), mark(old.tags))
+        row = (*await self._row(new), *_which(old), mark(old))
         done = await self._database.write(lambda connection: connection.execute(_REPLACE, row).rowcount, durable=False)
         self._puts += done
         return done > 0
@@ -98,7 +98,7 @@ class SqliteStore:
 
     async def _row(self, entry: Entry) -> Row:
         blobs = await off_loop(len(entry.body), self._codec.encode, entry)
-        return entry.scope, blobs.head, blobs.body, entry.version, mark(entry.tags), entry.compared_to
+        return entry.scope, blobs.head, blobs.body, entry.version, mark(entry), entry.compared_to
 
     def _find(self, connection: sqlite3.Connection, key: bytes) -> Entry | None:
         row = connection.execute("SELECT head, body, compared FROM entries WHERE key = ?", (key,)).fetchone()

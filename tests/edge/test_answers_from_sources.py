@@ -44,6 +44,23 @@ async def test_purging_a_source_takes_the_answer_back(node: Node, upstream: Scri
     assert len(upstream.requests) == asked + 2
 
 
+async def test_what_is_made_from_a_softly_purged_source_is_not_kept(node: Node, upstream: ScriptedUpstream) -> None:
+    """It would be fresh, although what it was made from is not."""
+    source = await page(node, upstream)
+    headers = {"Authorization": f"Bearer {node.admin_token}", "Fastly-Soft-Purge": "1"}
+    assert (await node.ask("POST", "/service/edgecache/purge/page-1", headers=headers)).status == 200
+    assert "source gone" in (await summary(node, source)).headers["Cache-Status"]
+    assert (await summary(node, source)).headers["X-Cache"] == "BYPASS"
+
+
+async def test_purging_the_rule_of_a_source_takes_the_answer_back(node: Node, upstream: ScriptedUpstream) -> None:
+    source = await page(node, upstream)
+    await summary(node, source)
+    await node.landed()
+    await purge(node, "/purge/route/questions")
+    assert (await node.chat(SUMMARY)).headers["X-Cache"] == "MISS"
+
+
 async def test_a_source_purged_while_the_answer_is_made(node: Node, upstream: ScriptedUpstream) -> None:
     source = await page(node, upstream)
     gate = asyncio.Event()

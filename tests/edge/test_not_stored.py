@@ -273,3 +273,12 @@ async def test_a_stream_that_fails_is_no_answer_for_who_wants_one_body(node: Nod
     assert whole.status == 502
     assert whole.error["code"] == "upstream_broken"
     assert len(upstream.requests) == 1
+
+
+async def test_an_answer_with_more_keys_than_are_read_is_not_stored(node: Node, upstream: ScriptedUpstream) -> None:
+    """A purge of a key that was cut off would spare it."""
+    keys = " ".join(f"{number:01000d}" for number in range(17))
+    body = b'{"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}'
+    answer = Answer(headers=(*JSON_HEADERS, ("Surrogate-Key", keys)), body=body)
+    for reply in await asked_twice(node, upstream, answer):
+        assert 'detail="too many surrogate keys"' in reply.headers["Cache-Status"]

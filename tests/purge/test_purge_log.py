@@ -11,7 +11,7 @@ from purge_sides import Begin, Side, end
 
 from edgecache.core.entry import Horizon
 from edgecache.core.ledger import Ledger
-from edgecache.core.purges import Logged, PurgeRecord
+from edgecache.core.purges import Effect, Logged, PurgeRecord
 from edgecache.core.tags import keys
 from edgecache.errors import StoreUnavailable
 from edgecache.storage import redis_log
@@ -54,6 +54,15 @@ async def test_when_an_order_returns_it_is_in_the_log_and_in_force(make_storage:
     assert ordered.sequence == 1
     assert ordered.record == PurgeRecord("1", keys(["a", "b"]), 0.0)
     assert await side.storage.log.read(0) == [Logged(1, ordered.record)]
+
+
+async def test_a_clock_that_runs_ahead_makes_no_window_longer(make_storage: Make, begin: Begin) -> None:
+    """What a node with such a clock purges softly is stale here since now, not since later."""
+    side = await begin(make_storage())
+    horizon = side.ledger.horizon()
+    await side.storage.log.append(PurgeRecord("1", keys(["a"]), 3_600.0, Effect.SOFT))
+    await until(side, lambda: side.ledger.applied == 1)
+    assert side.ledger.softened(keys(["a"]), horizon) == 0.0
 
 
 async def test_orders_at_the_same_time_stay_dense_and_all_take_effect(make_storage: Make, begin: Begin) -> None:
