@@ -12,6 +12,11 @@ empty.
 from edgecache.core.ports import UNKNOWN
 from edgecache.storage.redis_client import EVEN_WHEN_FULL
 
+TOO_SOON = 4
+"""Seconds: `min-replicas-max-lag` 2, and 2 for Redis to look at it. For so long a primary that was replaced at once may
+go on proving to nodes that there is nothing new.
+"""
+
 _SERVER = f"""{EVEN_WHEN_FULL}
 local info = redis.call('INFO', 'server', 'replication')
 local run = string.match(info, 'run_id:(%x+)')
@@ -34,6 +39,7 @@ local lease = tonumber(replicas > 0 and ARGV[3] or ARGV[2])
 for _, row in ipairs(redis.call('HVALS', KEYS[3])) do
     lease = math.max(lease, tonumber(string.match(row, '^%d+ (%S+)')) or 0)
 end
+if (string.match(info, 'second_repl_offset:(%-?%d+)') or '-1') ~= '-1' then lease = lease + {TOO_SOON} end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
 redis.call('HSET', KEYS[1], 'identity', ARGV[1], 'run', run, 'sequence', 0)
 local row = '0 ' .. lease .. ' ' .. ARGV[1]
