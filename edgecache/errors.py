@@ -13,9 +13,11 @@ EdgecacheError
     ├── Forbidden                   403
     ├── NotFound                    404
     │   └── ModelNotFound           404
+    ├── MethodNotAllowed            405
     ├── RequestTimeout              408
     ├── TooLarge                    413
     ├── UnsupportedMedia            415
+    ├── HeadTooLarge                431
     ├── NoUpstream                  502
     ├── UpstreamUnreachable         502
     │   └── UpstreamBroken          502  (cut before its end)
@@ -102,6 +104,13 @@ class ModelNotFound(NotFound):
     code = "model_not_found"
 
 
+class MethodNotAllowed(RequestError):
+    """Of a method that no server in the middle may pass on."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
 class RequestTimeout(RequestError):
     """The caller does not send what it has begun."""
 
@@ -117,6 +126,11 @@ class TooLarge(RequestError):
 class UnsupportedMedia(RequestError):
     status = 415
     code = "unsupported_media_type"
+
+
+class HeadTooLarge(RequestError):
+    status = 431
+    code = "request_header_fields_too_large"
 
 
 class NoUpstream(RequestError):

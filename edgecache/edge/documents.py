@@ -7,7 +7,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from edgecache.account.callers import By, Caller
-from edgecache.core.demands import NOTHING
+from edgecache.core.demands import NOTHING, Demands
 from edgecache.core.policy import Route
 from edgecache.core.ports import Call
 from edgecache.core.tags import keys
@@ -19,9 +19,9 @@ from edgecache.flow.documents import DocumentFlow
 from edgecache.flow.fills import Answer
 from edgecache.flow.shelf import Wanted
 from edgecache.flow.tiers import joined
-from edgecache.purge.orders import intrinsic
+from edgecache.purge.orders import document_tag, intrinsic
 from edgecache.wire.cache_status import SERVER, explain
-from edgecache.wire.freshness import demands, parse_directives
+from edgecache.wire.freshness import demands
 from edgecache.wire.surrogate import TAG_HEADERS
 
 _UNSEEN = frozenset({*TAG_HEADERS, "surrogate-control", "x-cache"})
@@ -64,11 +64,16 @@ async def _wanted(request: web.BaseRequest, path: str, query: str, route: Route,
     by_token = caller.by is By.TOKEN
     headers = forwarded(request, by_token)
     named = joined(headers)
+    asked = demands(named)
     return Wanted(
         route=route,
         scope=caller.scope,
         headers=named,
-        tags=(*intrinsic(scope=caller.scope, route=route.name, model="", path=path), *keys(route.tags)),
+        tags=(
+            *intrinsic(scope=caller.scope, route=route.name, model="", path=path),
+            document_tag(path),
+            *keys(route.tags),
+        ),
         call=Call(
             method=request.method,
             path=path,
@@ -78,8 +83,8 @@ async def _wanted(request: web.BaseRequest, path: str, query: str, route: Route,
             upstreams=route.upstreams,
             configured_key=by_token,
         ),
-        demands=demands(named) if route.request_directives else NOTHING,
-        apart=_apart(request, named),
+        demands=asked if route.request_directives else NOTHING,
+        apart=_apart(request, named, asked),
     )
 
 
@@ -89,8 +94,8 @@ async def _body(request: web.BaseRequest) -> bytes | AsyncIterator[bytes]:
     return await request.read() if small else await streamed_body(request)
 
 
-def _apart(request: web.BaseRequest, named: Mapping[str, str]) -> str | None:
-    if "cache-control" in named and "no-store" in parse_directives(named["cache-control"]):
+def _apart(request: web.BaseRequest, named: Mapping[str, str], asked: Demands) -> str | None:
+    if asked.no_store:
         return "no-store"
     if request.body_exists:
         return "body"

@@ -3,35 +3,61 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from edgecache.errors import BadRequest, Overloaded, TooLarge, Unauthenticated
+from edgecache.errors import BadRequest, HeadTooLarge, MethodNotAllowed, Overloaded, TooLarge, Unauthenticated
 
 KEY_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key", "ocp-apim-subscription-key")
 CREDENTIAL_HEADERS = (*KEY_HEADERS, "cookie", "proxy-authorization")
 
+MAX_HEAD = 64 << 10
+"""Bytes of a request's head: some fields are gone through one item after the other."""
 SMALL = 64 << 10
 """Bytes of the largest body that counts in no budget."""
-_DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\]|$)")
+MOST_ENCODED = 8
+"""Times that a path may be percent-encoded: each takes time to undo."""
+NEVER_PASSED_ON = ("TRACE", "CONNECT")
+"""TRACE is answered with the request, our key in it (RFC 9110 section 9.3.8); CONNECT makes a tunnel (9.3.6)."""
+_DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\;]|$)")
 
 
 def target(request: web.BaseRequest) -> tuple[str, str]:
-    """Path and query as they came. Raises BadRequest for targets that are not a path (RFC 9112 section 3.2)."""
+    """Path and query as they came.
+
+    Raises:
+        MethodNotAllowed, HeadTooLarge: asked here, where every request comes by that is not remembered.
+        BadRequest: the target is not a path (RFC 9112 section 3.2), or has a fragment.
+    """
+    if request.method.upper() in NEVER_PASSED_ON:
+        raise MethodNotAllowed(f"{request.method} is not answered here, nor passed on.")
+    size = len(request.raw_path) + sum(map(len, chain.from_iterable(request.raw_headers)))
+    if size > MAX_HEAD:
+        raise head_too_large()
     path, _, query = request.raw_path.partition("?")
-    if not path.startswith("/"):
-        raise BadRequest(f"The request target must be a path, not {path[:80]!r}.")
+    if not path.startswith("/") or "#" in request.raw_path:
+        raise BadRequest(f"The request target must be a path, not {request.raw_path[:80]!r}.")
     return path, query
 
 
+def head_too_large() -> HeadTooLarge:
+    return HeadTooLarge(f"The head of the request is over {MAX_HEAD:,} bytes: send fewer or shorter header fields.")
+
+
 def is_relative(path: str) -> bool:
-    """Whether a server that resolves `.` and `..` (RFC 3986 section 5.2.4), even encoded ones, would take it for
-    another path.
+    """Whether a server that resolves `.` and `..` (RFC 3986 section 5.2.4), even encoded ones, more than once, or with
+    parameters (`..;x`), would take it for another path. What is encoded over and over is taken for one.
     """
-    return _DOT_SEGMENT.search(unquote(path)) is not None
+    for _ in range(MOST_ENCODED):
+        plain = unquote(path)
+        if plain == path:
+            return _DOT_SEGMENT.search(path) is not None
+        path = plain
+    return True
 
 
 def credential(headers: CIMultiDictProxy[str]) -> str | None:

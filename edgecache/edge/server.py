@@ -20,7 +20,8 @@ from aiohttp.http_exceptions import (
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
-from edgecache.errors import BadRequest, InvalidSettings, RequestError, RequestTimeout
+from edgecache.edge.requests import MAX_HEAD, head_too_large
+from edgecache.errors import BadRequest, InvalidSettings, MethodNotAllowed, RequestError, RequestTimeout
 from edgecache.wire.cache_status import SERVER
 from edgecache.wire.openai_errors import error_body
 
@@ -31,6 +32,9 @@ MAX_FIELD = 32_768
 
 KEEPALIVE = 75.0
 """Seconds that a connection may be open without a request."""
+
+ALLOWED = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, PURGE"
+"""All but what `requests.NEVER_PASSED_ON` names."""
 
 SWEEP = 5.0
 """Seconds between two looks at all connections, at most."""
@@ -66,12 +70,13 @@ class _Protocol(RequestHandler):
     read.
     """
 
-    __slots__ = ("_came_at", "_head_at", "_taken_at", "_unsent")
+    __slots__ = ("_came_at", "_head_at", "_head_size", "_taken_at", "_unsent")
 
     def __init__(self, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self._came_at = 0.0
         self._head_at: float | None = None
+        self._head_size = 0
         self._taken_at = 0.0
         self._unsent = 0
 
@@ -84,16 +89,15 @@ class _Protocol(RequestHandler):
         if now - self._taken_at > patience.write_idle:
             transport.abort()
         elif self._head_at is not None and now - self._head_at > patience.head:
-            self._end_head(patience.head)
+            self._end_head(RequestTimeout(f"The head of the request did not come within {patience.head:g} s."))
         elif now - self._came_at > patience.body_idle and not self._reading_paused and not self._buffer_paused:
             self._end_body(patience.body_idle)
 
-    def _end_head(self, limit: float) -> None:
+    def _end_head(self, error: RequestError) -> None:
         """Answered like a head that cannot be parsed."""
         self._head_at = None
         if self._waiter is None or self._waiter.done():
             return
-        error = RequestTimeout(f"The head of the request did not come within {limit:g} s.")
         self._messages.append((_ErrInfo(error.status, error, error.message), EMPTY_PAYLOAD))
         self._waiter.set_result(None)
 
@@ -111,10 +115,18 @@ class _Protocol(RequestHandler):
         self._came_at = self._loop.time()
         if self._waiter is None or self._waiter.done():
             self._head_at = None
-        elif self._head_at is None:
-            self._head_at = self._came_at
+        else:
+            self._count_head(len(data))
         if self._messages and isinstance(broken := self._messages[-1][0], _ErrInfo):
             self._break_body(broken)
+
+    def _count_head(self, size: int) -> None:
+        """More of a head that has not ended. One that came whole is measured by `requests.target`."""
+        if self._head_at is None:
+            self._head_at, self._head_size = self._came_at, 0
+        self._head_size += size
+        if self._head_size > MAX_HEAD:
+            self._end_head(head_too_large())
 
     def _break_body(self, broken: _ErrInfo) -> None:
         """Framing that breaks in mid-body: aiohttp 3.14 would answer it after the request whose body it is, which
@@ -178,10 +190,14 @@ def error_response(error: RequestError) -> web.Response:
     headers = {"Server": SERVER}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ALLOWED
     response = web.Response(
         status=error.status, body=error_body(error), content_type="application/json", headers=headers
     )
-    if isinstance(error, RequestTimeout):
+    if isinstance(
+        error, RequestTimeout | MethodNotAllowed
+    ):  # after CONNECT the parser takes what follows for no request
         response.force_close()
     return response
 

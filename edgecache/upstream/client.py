@@ -11,7 +11,7 @@ import msgspec
 from yarl import URL
 
 from edgecache.core.ports import Call
-from edgecache.errors import BadRequest, RequestError
+from edgecache.errors import BadRequest, MethodNotAllowed, RequestError
 from edgecache.upstream import failures, headers
 from edgecache.upstream.deadline import Deadline
 from edgecache.upstream.environment import Proxy
@@ -24,6 +24,9 @@ HEAD_LIMIT: Final = 65_536
 
 LARGE_BODY: Final = 2**20
 """Above this, aiohttp wants a file, which it writes piece by piece."""
+
+NEVER_SENT: Final = ("TRACE", "CONNECT")
+"""A provider may answer TRACE with our key, and CONNECT with a tunnel (RFC 9110 sections 9.3.8 and 9.3.6)."""
 
 NOT_ADDED: Final = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
 
@@ -71,7 +74,7 @@ class Client:
         """Ask once.
 
         Raises:
-            BadRequest: the request cannot be sent at all.
+            BadRequest, MethodNotAllowed: the request cannot be sent at all.
             whatever a streamed request body raises
         """
         self.tally.requests += 1
@@ -85,6 +88,8 @@ class Client:
         return outcome
 
     async def _exchange(self, call: Call) -> Reply | Failure:
+        if call.method.upper() in NEVER_SENT:
+            raise MethodNotAllowed(f"{call.method} is not passed on.")
         deadline = Deadline(self.target, streams=not isinstance(call.body, bytes))
         upload = _Upload(call.body, deadline)
         url, fields = self._url(call), self._fields(call)

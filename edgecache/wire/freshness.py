@@ -5,6 +5,7 @@
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 
 import http_sf
@@ -14,6 +15,17 @@ from edgecache.core.freshness import MAX_TTL, Lifetime, judge
 
 SURROGATE = "edgecache"
 """What `Surrogate-Control` may call this cache."""
+
+LONGEST = 4_096
+"""Characters of a field that is read. A longer one is taken to forbid everything, never for one that is not there."""
+
+_TOO_LONG = {"no-cache": "", "no-store": ""}
+_QUOTED = r'"(?:[^"\\]+|\\.)*"?'
+"""RFC 9110 section 5.6.4; one that is not closed goes on to the end."""
+_PARTS = {
+    separator: re.compile(rf'(?:[^"{separator}]+|{_QUOTED})+', re.DOTALL)  # nothing follows: it never goes back
+    for separator in ",;"
+}
 
 
 def lifetime(headers: Mapping[str, str], *, default: Lifetime, provider_cache_control: bool) -> Lifetime:
@@ -33,7 +45,12 @@ def targeted(headers: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
         "cdn-cache-control": _dictionary,
         "surrogate-control": _surrogate_control,
     }
-    return next(((name, said) for name, read in readers.items() if (said := read(headers.get(name, "")))), None)
+    found = ((name, _within(headers.get(name, ""), read)) for name, read in readers.items())
+    return next(((name, said) for name, said in found if said), None)
+
+
+def _within(value: str, read: Callable[[str], dict[str, str]]) -> dict[str, str]:
+    return read(value) if len(value) <= LONGEST else _TOO_LONG
 
 
 def demands(headers: Mapping[str, str]) -> Demands:
@@ -50,22 +67,29 @@ def demands(headers: Mapping[str, str]) -> Demands:
         no_transform="no-transform" in found,
         only_if_cached="only-if-cached" in found,
         max_age=_delta(found["max-age"], 0.0) if "max-age" in found else None,
-        max_stale=_delta(found["max-stale"] or "inf", 0.0) if "max-stale" in found else None,
+        max_stale=_max_stale(found.get("max-stale")),
         min_fresh=_delta(found.get("min-fresh", "0"), 0.0),
     )
 
 
+def _max_stale(value: str | None) -> float | None:
+    """RFC 9111 section 5.2.1.2: without a number, however stale."""
+    return math.inf if value == "" else None if value is None else _delta(value, 0.0)
+
+
 def _delta(value: str, otherwise: float) -> float:
     """RFC 9111 section 1.2.2; what is no number of seconds is read in the stricter way."""
-    if value == "inf":
-        return math.inf
     return float(min(int(value), MAX_TTL)) if value.isascii() and value.isdigit() and len(value) < 20 else otherwise
 
 
 def parse_directives(value: str) -> dict[str, str]:
     """RFC 9111 section 5.2: names in lower case, quotes taken off; the first of a repeated directive counts."""
+    return _within(value, _directives)
+
+
+def _directives(value: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for part in _split(value, ","):
+    for part in _PARTS[","].findall(value):
         name, _, argument = part.strip().partition("=")
         if name:
             found.setdefault(name.strip().lower(), argument.strip().strip('"'))
@@ -83,25 +107,10 @@ def _dictionary(value: str) -> dict[str, str]:
 
 def _surrogate_control(value: str) -> dict[str, str]:
     """Edge Architecture (W3C note) section 2.3: `max-age=fresh+stale`; what names a surrogate is for that one."""
-    parts = ([text.strip() for text in _split(part, ";")] for part in _split(value, ","))
+    said = (part for part in _PARTS[","].findall(value) if not part.lstrip().startswith(";"))
+    parts = ([text.strip() for text in _PARTS[";"].findall(part)] for part in said)
     ours = [directive for directive, *names in parts if not names or SURROGATE in names]
     found = parse_directives(",".join(ours))
     fresh, plus, stale = found.get("max-age", "").partition("+")
     extended = {"max-age": fresh, "stale-while-revalidate": stale} if plus else {}
     return {**found, **extended}
-
-
-def _split(value: str, separator: str) -> list[str]:
-    """At the separators that stand outside quoted strings (RFC 9110 section 5.6.4)."""
-    parts, start, quoted, escaped = [], 0, False, False
-    for at, character in enumerate(value):
-        if escaped:
-            escaped = False
-        elif quoted and character == "\\":
-            escaped = True
-        elif character == '"':
-            quoted = not quoted
-        elif character == separator and not quoted:
-            parts.append(value[start:at])
-            start = at + 1
-    return [*parts, value[start:]]

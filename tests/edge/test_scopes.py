@@ -241,8 +241,13 @@ async def test_never_an_open_relay(keyed: Node, upstream: ScriptedUpstream, path
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/open/../files", "/v1/open/%2e%2e/files", "/v1/open/.%2E/files", "/v1/open/./x", "/v1/open/..%2ffiles"]
-)
+    "path",
+    [
+        "/v1/open/../files", "/v1/open/%2e%2e/files", "/v1/open/.%2E/files", "/v1/open/./x", "/v1/open/..%2ffiles",
+        "/v1/open/..;/files", "/v1/open/%2e%2e;x=1/files", "/v1/open/..%3bx/files", "/v1/open/%252e%252e/files",
+        "/v1/open/%25252e%25252e%252ffiles", "/v1/open/..%5cfiles", "/v1/open/" + "%25" + "25" * 4_000 + "2e",
+    ],
+)  # fmt: skip
 async def test_a_rule_for_a_folder_does_not_open_what_is_beside_it(
     tmp_path: Path, upstream: ScriptedUpstream, path: str
 ) -> None:

@@ -7,7 +7,7 @@ from asking import CHAT, call, opened, read, stream, target
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecache.errors import BadRequest
+from edgecache.errors import BadRequest, MethodNotAllowed
 from edgecache.testing.raw_upstream import RawUpstream
 from edgecache.testing.scripted_upstream import Answer, ScriptedUpstream
 from edgecache.upstream.headers import incoming
@@ -191,7 +191,7 @@ async def test_the_path_is_appended_to_the_base(base: str, path: str, expected: 
         call(path="/v1 HTTP/1.1\r\nX: y"),
         call(query="a b"),
         call(path="*", method="OPTIONS"),
-        call(path="h.example:443", method="CONNECT"),
+        call(path="h.example:443"),
         call(query="\udce9"),
         call(headers=[("X-A", "1\r\nX-B: 2")]),
         call(headers=[("X-A", "\udce9")]),
@@ -211,3 +211,11 @@ async def test_the_configured_key_is_used_only_where_the_call_says_so() -> None:
         await read(await pool.send(call(headers=given, configured_key=False)))
         await read(await pool.send(call(headers=given, configured_key=True)))
     assert [one.header("authorization") for one in upstream.requests] == ["Bearer caller", "Bearer own"]
+
+
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "trace"])
+async def test_trace_and_connect_are_never_sent(method: str) -> None:
+    async with ScriptedUpstream() as upstream, opened(target(upstream.url, api_key="sk-own")) as pool:
+        with pytest.raises(MethodNotAllowed):
+            await pool.send(call(method=method))
+    assert upstream.requests == []

@@ -1,9 +1,12 @@
 """How long an answer may be served. Each case names the rule."""
 
+import math
+
 import pytest
 
+from edgecache.core.demands import NOTHING, Demands
 from edgecache.core.freshness import MAX_TTL, Lifetime
-from edgecache.wire.freshness import lifetime, parse_directives
+from edgecache.wire.freshness import LONGEST, demands, lifetime, parse_directives
 
 DEFAULT = 100.0
 
@@ -121,3 +124,59 @@ def test_surrogate_control(value: str, ttl: float) -> None:
 def test_reading_directives() -> None:
     assert parse_directives('a, B=1 , c="x, y", a=2') == {"a": "", "b": "1", "c": "x, y"}
     assert parse_directives("") == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ('a="x,y", b', {"a": "x,y", "b": ""}),
+        (r'a="x\",y", b=1', {"a": r"x\",y", "b": "1"}),
+        ('a="never closed, b', {"a": "never closed, b"}),
+        ('a="ends in a backslash\\', {"a": "ends in a backslash\\"}),
+        (", ,a,,", {"a": ""}),
+        ("A=1, a=2", {"a": "1"}),
+        ('"quoted, as a whole"', {'"quoted, as a whole"': ""}),
+    ],
+)
+def test_directives_are_apart_where_no_quotes_hold_them_together(value: str, found: dict[str, str]) -> None:
+    """RFC 9110 section 5.6.4."""
+    assert parse_directives(value) == found
+
+
+@pytest.mark.parametrize("filler", ["a,", '"', '"\\', "a=", 'a",', ", "])
+@pytest.mark.parametrize("field", ["cache-control", "pragma"])
+def test_a_field_too_long_to_read_is_never_as_if_it_were_not_there(filler: str, field: str) -> None:
+    """Reading it would hold up everybody, and what it forbids could stand anywhere in it."""
+    found = demands({field: filler * (LONGEST + 1)})
+    assert found.no_cache
+    assert found.no_store == (field == "cache-control")
+
+
+@pytest.mark.parametrize("field", ["cdn-cache-control", "surrogate-control", "cache-control"])
+def test_an_answer_whose_field_is_too_long_is_not_stored(field: str) -> None:
+    found = of({field: "max-age=60" + ", a" * LONGEST}, obey=True)
+    assert (found.ttl, found.forbidden is None) == (0, False)
+
+
+@pytest.mark.parametrize("filler", ["a", '"a', '"\\', "a=", 'a"', '"', '\\"', "\\"])
+def test_no_field_takes_longer_than_its_length(filler: str) -> None:
+    """What is read at all, as long as it can be: a pattern that goes back would not come to an end."""
+    value = filler * (LONGEST // len(filler))
+    parse_directives(value)
+    of({"surrogate-control": value})
+
+
+@pytest.mark.parametrize(
+    ("value", "asked"),
+    [
+        ("max-stale", Demands(max_stale=math.inf)),
+        ("max-stale=5", Demands(max_stale=5)),
+        ("max-stale=inf", Demands(max_stale=0)),
+        ("max-age=inf", Demands(max_age=0)),
+        ("min-fresh=inf", NOTHING),
+        ("no-store, no-cache", Demands(no_store=True, no_cache=True)),
+    ],
+)
+def test_what_is_no_number_of_seconds_is_read_in_the_stricter_way(value: str, asked: Demands) -> None:
+    """RFC 9111 section 1.2.2."""
+    assert demands({"cache-control": value}) == asked
