@@ -33,6 +33,16 @@ class WhenBlind(StrEnum):
     SERVE_STALE = "serve-stale"
 
 
+class Invalidate(StrEnum):
+    """Whose stored documents go when a request has changed one (RFC 9111 section 4.4): those of the caller's own scope,
+    everybody's, or nobody's.
+    """
+
+    SCOPE = "scope"
+    ALL = "all"
+    OFF = "off"
+
+
 class Tier(StrEnum):
     """Who is asked when the cache has no answer."""
 
@@ -52,6 +62,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknown
     any more. `provider_cache_control` obeys a provider's `Cache-Control`. Answers over `max_answer` are not stored.
     For so long after its `ttl` an answer may be served while it is asked for anew, or when that fails (RFC 5861).
     `request_directives` obeys a request's `Cache-Control`. `when_blind` is for a node that is cut off from the log.
+    `invalidate` and `forward_headers` are for documents; the latter are fields of a request that its origin is told of
+    although nothing says that responses vary by them, and that are therefore part of the key.
     """
 
     name: Annotated[str, msgspec.Meta(min_length=1)]
@@ -73,6 +85,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknown
     request_directives: bool = True
     when_blind: WhenBlind = WhenBlind.BYPASS
     max_answer: Size = Size(4 << 20)
+    invalidate: Invalidate = Invalidate.SCOPE
+    forward_headers: tuple[str, ...] = ()
 
     def matches(self, path: str, model: str, scope: Scope) -> bool:
         return bool(self._path.match(path) and self._models.match(model) and self._scopes.match(scope))
@@ -80,6 +94,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknown
     def serves(self, source: Source) -> bool:
         """Whether a stored answer of this source may be served here."""
         return source in (self.sources or self._own_sources)
+
+    @cached_property
+    def told(self) -> tuple[str, ...]:
+        """`forward_headers` in lower case, sorted, each once."""
+        return tuple(sorted({name.lower() for name in self.forward_headers}))
 
     @cached_property
     def _own_sources(self) -> frozenset[Source]:

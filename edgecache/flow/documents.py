@@ -3,37 +3,28 @@
 Whether an entry may be served is asked after the last await, when its bytes are chosen, as for answers.
 """
 
-import logging
-from collections.abc import Awaitable, Callable, Sequence
-
 from edgecache.core.entry import Entry, Source
 from edgecache.core.freshness import Use, use
-from edgecache.core.tags import Tag
 from edgecache.core.trace import Trace
-from edgecache.errors import NotCached, StoreUnavailable
+from edgecache.errors import NotCached
+from edgecache.flow.changes import Changes
 from edgecache.flow.document_answers import failed, hit
 from edgecache.flow.document_fills import DocumentFills
 from edgecache.flow.fence import Fence
 from edgecache.flow.fills import Answer
 from edgecache.flow.shelf import Place, Shelf, Wanted
 from edgecache.flow.tiers import joined
-from edgecache.purge.orders import url_tag
 from edgecache.wire.invalidation import changed_paths
-
-_log = logging.getLogger("edgecache.documents")
-
-Purge = Callable[[Sequence[Tag]], Awaitable[object]]
-"""In force on every node when it returns. Raises StoreUnavailable."""
 
 
 class DocumentFlow:
     """One per node."""
 
-    def __init__(self, shelf: Shelf, fills: DocumentFills, fence: Fence, purge: Purge) -> None:
+    def __init__(self, shelf: Shelf, fills: DocumentFills, fence: Fence, changes: Changes) -> None:
         self._shelf = shelf
         self.fills = fills
         self._fence = fence
-        self._purge = purge
+        self._changes = changes
 
     async def answer(self, wanted: Wanted) -> Answer:
         """To GET or HEAD. Raises RequestError for what nobody can answer."""
@@ -81,14 +72,14 @@ class DocumentFlow:
     # --- other methods --------------------------------------------------------------------------------------------
 
     async def change(self, wanted: Wanted) -> Answer:
-        """Passed on; what it may have changed is purged, for every scope, before its answer goes back (RFC 9111 section
-        4.4).
+        """Passed on; what it may have changed is purged, as the rule says, before its answer goes back (RFC 9111
+        section 4.4).
         """
         reply = await self.fills.pass_on(wanted)
         try:
-            call, host = wanted.call, wanted.headers.get("host", "")
-            paths = changed_paths(call.method, call.path, host, reply.status, joined(reply.headers))
-            detail = await self._invalidate(paths)
+            call, hosts = wanted.call, {wanted.headers.get("host", "").lower(), *self._changes.hosts}
+            paths = changed_paths(call.method, call.path, hosts, reply.status, joined(reply.headers))
+            detail = await self._invalidate(wanted, paths)
         except BaseException:
             await reply.close()
             raise
@@ -97,15 +88,12 @@ class DocumentFlow:
         chunks = reply.chunks()
         return Answer(status=reply.status, headers=reply.headers, stream=chunks, trace=trace, close=reply.close)
 
-    async def _invalidate(self, paths: tuple[str, ...]) -> str:
+    async def _invalidate(self, wanted: Wanted, paths: tuple[str, ...]) -> str:
         """The change has happened: where the log cannot be written, the answer says that old responses may follow."""
-        try:
-            if paths:
-                await self._purge(tuple(dict.fromkeys(map(url_tag, paths))))
-        except StoreUnavailable as error:
-            _log.error("what a request changed could not be purged, %s: %s", paths, error)
-            return "not invalidated"
-        return "invalidated" if paths else ""
+        tags = self._changes.tags(wanted.scope, paths)
+        if not tags:
+            return ""
+        return "invalidated" if await self._changes.invalidate(tags) else "not invalidated"
 
     def __repr__(self) -> str:
         return f"<DocumentFlow {self.fills!r} {self._fence!r}>"

@@ -33,8 +33,9 @@ _log = logging.getLogger("edgecache.purge")
 
 
 class PurgeStatistics(msgspec.Struct, frozen=True):
-    """Records `ordered` here, and `invalidations` by requests that changed something; the newest sequence `applied`, whoever ordered it; whether this node is `blind`, else the
-    seconds of lease that are left (0 where no other node writes to its log); nodes `struck` off the roll from here.
+    """Records `ordered` here, and `invalidations` by requests that changed something; the newest sequence `applied`,
+    whoever ordered it; whether this node is `blind`, else the seconds of lease that are left (0 where no other node
+    writes to its log); nodes `struck` off the roll from here.
     """
 
     ordered: int

@@ -9,6 +9,9 @@ from edgecache.core.entry import Scope
 from edgecache.core.tags import EVERYTHING, MAX_KEY_BYTES, MAX_KEYS_PER_PURGE, Kind, Tag, fits, keys
 from edgecache.errors import BadRequest
 
+LONGEST_URL = 1_024
+"""Bytes of the longest path that stands in a tag as it is."""
+_OF_DOCUMENTS = "document:"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _QUOTED_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*%3a(?:%2f|/){2}", re.IGNORECASE)
 
@@ -71,9 +74,20 @@ def user_tag(user: str, secret: bytes) -> Tag:
 
 
 def url_tag(path: str) -> Tag:
-    """The tag of all answers of a path, however it is percent-encoded. What is not UTF-8 is all the same."""
+    """The tag of all answers of a path, however it is percent-encoded. What is not UTF-8 is all the same. Of a long one
+    it is a digest.
+    """
     plain = unquote_to_bytes(path.partition("?")[0].encode(errors="surrogateescape"))
+    if len(plain) > LONGEST_URL:
+        return Tag(Kind.URL, f"blake2b:{hashlib.blake2b(plain, digest_size=32).hexdigest()}")
     return Tag(Kind.URL, plain.decode(errors="replace"))
+
+
+def document_tag(path: str) -> Tag:
+    """Of the documents of a path, and what was made from them, alone: what a request may invalidate that changed the
+    path. Answers to questions that were asked there do not carry it, nor can an owner name it.
+    """
+    return Tag(Kind.URL, _OF_DOCUMENTS + url_tag(path).value)
 
 
 def everything() -> tuple[Tag, ...]:

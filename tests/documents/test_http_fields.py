@@ -128,25 +128,30 @@ class TestChanges:
 
     @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "M-SEARCH", "UNHEARD-OF"])
     def test_methods_that_may_change_something(self, method: str) -> None:
-        assert changed_paths(method, "/a", "host", 204, {}) == ("/a",)
-        assert changed_paths(method, "/a", "host", 303, {}) == ("/a",)
+        assert changed_paths(method, "/a", {"host"}, 204, {}) == ("/a",)
+        assert changed_paths(method, "/a", {"host"}, 303, {}) == ("/a",)
 
     @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "SEARCH", "QUERY"])
     def test_methods_that_do_not(self, method: str) -> None:
-        assert changed_paths(method, "/a", "host", 200, {"location": "/b"}) == ()
+        assert changed_paths(method, "/a", {"host"}, 200, {"location": "/b"}) == ()
 
     @pytest.mark.parametrize("status", [400, 404, 500])
     def test_failures_change_nothing(self, status: int) -> None:
-        assert changed_paths("POST", "/a", "host", status, {"location": "/b"}) == ()
+        assert changed_paths("POST", "/a", {"host"}, status, {"location": "/b"}) == ()
 
     @pytest.mark.parametrize(
         ("location", "path"),
         [("/b", "/b"), ("b?x=1", "/dir/b"), ("//host/c", "/c"), ("http://HOST/c", "/c"), ("http://host", "/")],
     )
     def test_what_the_response_names_of_the_same_origin(self, location: str, path: str) -> None:
-        assert changed_paths("POST", "/dir/a", "host", 201, {"location": location}) == ("/dir/a", path)
-        assert changed_paths("POST", "/dir/a", "host", 201, {"content-location": location}) == ("/dir/a", path)
+        assert changed_paths("POST", "/dir/a", {"host"}, 201, {"location": location}) == ("/dir/a", path)
+        assert changed_paths("POST", "/dir/a", {"host"}, 201, {"content-location": location}) == ("/dir/a", path)
+
+    def test_what_the_origin_calls_itself_is_the_same_origin(self) -> None:
+        response = {"location": "https://origin.internal:8443/b"}
+        assert changed_paths("POST", "/a", {"host", "origin.internal:8443"}, 201, response) == ("/a", "/b")
 
     @pytest.mark.parametrize("location", ["//other/b", "http://other/b", "http://host:81/b", "http://[", "mailto:a"])
     def test_not_of_another_origin(self, location: str) -> None:
-        assert changed_paths("POST", "/a", "host", 201, {"location": location}) == ("/a",)
+        assert changed_paths("POST", "/a", {"host", ""}, 201, {"location": location}) == ("/a",)
+        assert changed_paths("POST", "/a", {"host"}, 201, {"location": location}) == ("/a",)
