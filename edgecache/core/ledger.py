@@ -4,27 +4,23 @@ A purge takes effect the moment it is applied here, however many entries it kill
 entry is alive: it is asked when an entry is stored and again at every read, after the last await.
 """
 
-from collections import deque
 from collections.abc import Iterable
-from itertools import takewhile
 
 import msgspec
 
 from edgecache.core.entry import Entry, Horizon
-from edgecache.core.meaning import Meaning
+from edgecache.core.meanings import FrozenMeanings, Meanings, Meant
 from edgecache.core.purges import Effect, Logged, PurgeRecord
 from edgecache.core.tags import EVERYTHING, Kind, Tag
-from edgecache.core.tombstones import FLOORS, Tombstones
+from edgecache.core.tombstones import Frozen, Tombstones
 
 UNCOMPARED = Tag(Kind.MEANING, "")
 """Names no purge: the entry has yet to be held against one by meaning, for which it has no vector."""
-MEANT = 64
-"""Purges by meaning that entries are compared with; about 15 µs each. The reaper moves entries on past older ones."""
 NEVER_FRESH = float("-inf")
 
 
 class LedgerStatistics(msgspec.Struct, frozen=True):
-    """`tombstones` are tags remembered one by one, `floored` how many of the 65,536 floors are in use; `soft` and
+    """`tombstones` are tags remembered one by one, `floored` how many floors are in use; `soft` and
     `meanings` are purges of these kinds; `unknown` records could not be read here.
     """
 
@@ -38,27 +34,16 @@ class LedgerStatistics(msgspec.Struct, frozen=True):
     unknown: int = 0
 
 
-class Meant(msgspec.Struct, frozen=True, array_like=True):
-    """A purge by meaning at its place in the log."""
-
-    sequence: int
-    id: str
-    meaning: Meaning
-
-
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     """All of a ledger: what the log's records up to `applied` come to."""
 
     log: str
     applied: int
     floor: int
-    tombstones: dict[Tag, int]
-    floors: bytes
-    soft: dict[Tag, int] = {}
-    soft_floors: bytes = b""
+    hard: Frozen = Frozen()
+    soft: Frozen = Frozen()
     soft_times: dict[int, float] = {}
-    meant: tuple[Meant, ...] = ()
-    meant_floor: int = 0
+    meanings: FrozenMeanings = FrozenMeanings()
 
     def encode(self) -> bytes:
         """Takes a while where much is remembered: not for the event loop."""
@@ -77,11 +62,10 @@ class Ledger:
         self.log = log
         self.applied = 0
         self._floor = 0
-        self._hard = Tombstones(self._most)
-        self._soft = Tombstones(self._most)
+        self._hard = Tombstones(self._most, log)
+        self._soft = Tombstones(self._most, log)
         self._soft_times: dict[int, float] = {}
-        self._meant: deque[Meant] = deque()
-        self._meant_floor = 0
+        self._meanings = Meanings()
         self._unknown = 0
 
     def horizon(self) -> Horizon:
@@ -114,20 +98,17 @@ class Ledger:
             if len(self._soft_times) > self._most:
                 del self._soft_times[next(iter(self._soft_times))]
         if record.meaning is not None:
-            self._meant.append(Meant(sequence, record.id, record.meaning))
-            if len(self._meant) > MEANT:
-                self._meant_floor = self._meant.popleft().sequence
+            self._meanings.put(Meant(sequence, record.id, record.meaning))
 
     # --- ask ------------------------------------------------------------------------------------------------------
 
     def last_purge(self, tag: Tag) -> int:
-        """Sequence of the last hard purge that may have named this tag; 0 when there was none."""
-        return self._hard.last(tag)
+        """Sequence of the last hard purge that named this tag; 0 when there was none, or that is not known any more."""
+        return self._hard.exact(tag)
 
-    @property
-    def last_meant(self) -> int:
-        """Sequence of the newest purge by meaning; 0 when there was none."""
-        return self._meant[-1].sequence if self._meant else 0
+    def last_meant(self, scope: str) -> int:
+        """Sequence of the newest purge by meaning that concerns this scope; 0 when there was none."""
+        return self._meanings.newest(scope)
 
     def killer(self, tags: Iterable[Tag], horizon: Horizon) -> Tag | None:
         """The first tag purged after `horizon`, or None: then what carries these tags is alive, as far as tags go.
@@ -158,11 +139,9 @@ class Ledger:
         """The purge by meaning after sequence `since` that covers a question with this vector (with the name of its
         embedder); `UNCOMPARED` where it has none that could be compared.
         """
-        if since < self._meant_floor:
+        if since < self._meanings.floor(scope):
             return EVERYTHING
-        for meant in takewhile(lambda meant: meant.sequence > since, reversed(self._meant)):
-            if not meant.meaning.concerns(scope):
-                continue
+        for meant in self._meanings.since(scope, since):
             if vector is None or vector[1] != meant.meaning.embedder:
                 return UNCOMPARED
             if meant.meaning.covers(vector[0]):
@@ -176,7 +155,7 @@ class Ledger:
         if horizon.sequence == self.applied:
             return None
         purged = self._soft.all_newer(tags, horizon.sequence)
-        return min((self._soft_times.get(self._soft.last(tag), NEVER_FRESH) for tag in purged), default=None)
+        return min((self._soft_times.get(self._soft.exact(tag), NEVER_FRESH) for tag in purged), default=None)
 
     def stops_joiner(self, tags: Iterable[Tag], horizon: Horizon, arrival: int) -> bool:
         """Whether one that arrived when `arrival` was applied must not be given what was begun at `horizon`.
@@ -195,9 +174,9 @@ class Ledger:
 
     def frozen(self) -> Snapshot:
         """As it is now: for the store, so that the log can be trimmed up to `applied`."""
-        times, meant = self._soft_times.copy(), tuple(self._meant)
         hard, soft = self._hard.frozen(), self._soft.frozen()
-        return Snapshot(self.log, self.applied, self._floor, *hard, *soft, times, meant, self._meant_floor)
+        times, meanings = self._soft_times.copy(), self._meanings.frozen()
+        return Snapshot(self.log, self.applied, self._floor, hard, soft, times, meanings)
 
     def snapshot(self) -> bytes:
         return self.frozen().encode()
@@ -208,14 +187,15 @@ class Ledger:
             whole = msgspec.msgpack.decode(snapshot, type=Snapshot)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return
-        lengths = {len(whole.floors), len(whole.soft_floors)}
-        if whole.log != self.log or whole.applied < self.applied or not lengths <= {0, 8 * FLOORS}:
+        if whole.log != self.log or whole.applied < self.applied:
+            return
+        if not (whole.hard.is_sound() and whole.soft.is_sound()):
             return
         self.applied, self._floor = whole.applied, whole.floor
-        self._hard.unpack(whole.tombstones, whole.floors)
-        self._soft.unpack(whole.soft, whole.soft_floors)
+        self._hard.unpack(whole.hard)
+        self._soft.unpack(whole.soft)
         self._soft_times = dict(whole.soft_times)
-        self._meant, self._meant_floor = deque(whole.meant), whole.meant_floor
+        self._meanings.unpack(whole.meanings)
 
     def statistics(self) -> LedgerStatistics:
         return LedgerStatistics(
@@ -225,7 +205,7 @@ class Ledger:
             len(self._hard),
             self._hard.floored,
             soft=len(self._soft),
-            meanings=len(self._meant),
+            meanings=len(self._meanings),
             unknown=self._unknown,
         )
 

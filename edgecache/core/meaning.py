@@ -16,9 +16,6 @@ class Meaning(msgspec.Struct, frozen=True, array_like=True):
     radius: float
     scope: str = ""
 
-    def concerns(self, scope: str) -> bool:
-        return self.scope in ("", scope)
-
     def covers(self, vector: bytes) -> bool:
         """Whether a question with this vector, made by the same embedder, is meant."""
         return similarity(self.vector, vector) >= 1.0 - self.radius - _ROUNDING

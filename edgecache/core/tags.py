@@ -29,7 +29,7 @@ class Kind(StrEnum):
     ALL = "all"
 
 
-class Tag(msgspec.Struct, frozen=True, array_like=True, order=True):
+class Tag(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
     """One name under which an entry can be purged. Hashable."""
 
     kind: Kind
@@ -39,7 +39,10 @@ class Tag(msgspec.Struct, frozen=True, array_like=True, order=True):
         return hash((self.kind, self.value))
 
 
+_KINDS = {str(kind): kind for kind in Kind}
 EVERYTHING = Tag(Kind.ALL, "")
+BROAD = frozenset({Kind.ALL, Kind.SCOPE, Kind.ROUTE, Kind.MODEL})
+"""Kinds of which many entries have the same tag: of these purges the time is never guessed."""
 
 
 def within(scope: str, tag: Tag) -> Tag:
@@ -47,6 +50,15 @@ def within(scope: str, tag: Tag) -> Tag:
     if tag == EVERYTHING:
         return Tag(Kind.SCOPE, scope)
     return Tag(Kind.WITHIN, f"{scope}\0{tag.kind}\0{tag.value}")
+
+
+def apart(tag: Tag) -> tuple[str, Tag] | None:
+    """The scope and the tag that `within` made one; None for any other tag."""
+    if tag.kind is not Kind.WITHIN:
+        return None
+    scope, _, inner = tag.value.partition("\0")
+    kind, _, value = inner.partition("\0")
+    return (scope, Tag(_KINDS[kind], value)) if kind in _KINDS else None
 
 
 def keys(values: Iterable[str]) -> tuple[Tag, ...]:

@@ -85,7 +85,7 @@ class Examiner:
             findings.dead.append((entry, _named(killer)))
             return
         findings.alive.append(entry)
-        if entry.document is None and compared_to(entry) < min(self._ledger.last_meant, findings.through):
+        if entry.document is None and compared_to(entry) < min(self._ledger.last_meant(entry.scope), findings.through):
             findings.compared.append(entry)
 
 

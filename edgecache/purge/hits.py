@@ -88,7 +88,7 @@ class Softened:
         self.counts: Counter[str] = Counter()
         self._ids: dict[int, str] = {}
         self._named = Tombstones(sum(len(order.record.tags) for order in orders if order.record is not None))
-        for order in orders:
+        for order in sorted(orders, key=lambda order: order.sequence):
             if order.record is not None:
                 self._ids[order.sequence] = order.record.id
                 self._named.put(order.record.tags, order.sequence)
@@ -96,5 +96,6 @@ class Softened:
     def see(self, entry: Entry) -> None:
         """A living entry."""
         tag = self._named.newer(entry.tags, entry.horizon.sequence)
-        if tag is not None:
-            self.counts[self._ids[self._named.last(tag)]] += 1
+        name = self._ids.get(self._named.exact(tag)) if tag is not None else None
+        if name is not None:
+            self.counts[name] += 1

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from edgecache.core.entry import Horizon
-from edgecache.core.ledger import FLOORS, Ledger, Snapshot
+from edgecache.core.floors import FrozenFloors
+from edgecache.core.ledger import Ledger, Snapshot
 from edgecache.core.purges import Effect, Logged, PurgeRecord
-from edgecache.core.tags import EVERYTHING, Kind, Tag, keys
+from edgecache.core.tags import EVERYTHING, Kind, Tag, keys, within
+from edgecache.core.tombstones import BROAD_OF_SCOPE, Frozen
 
 LOG = "log-1"
 TAGS = (*keys("abcdefgh"), Tag(Kind.ID, "a"), Tag(Kind.ROUTE, "a"), Tag(Kind.MODEL, "a"), EVERYTHING)
@@ -190,10 +192,11 @@ def test_folded_tombstones_kill_at_least_what_they_did() -> None:
         logged = purge(sequence, named[sequence - 1], random.choice(named))
         exact.apply(logged)
         folded.apply(logged)
-    assert all(folded.last_purge(tag) >= exact.last_purge(tag) for tag in named)
+    for tag in named:
+        last = exact.last_purge(tag)
+        assert folded.killer([tag], at(last - 1)) == exact.killer([tag], at(last - 1)) == tag
     fresh = [Tag(Kind.KEY, f"fresh{number}") for number in range(3_000)]
-    hit_by_neighbours = sum(folded.last_purge(tag) > 0 for tag in fresh)
-    assert hit_by_neighbours < 3 * 3_000 * 3_000 // FLOORS
+    assert sum(folded.killer([tag], at(0)) is not None for tag in fresh) < 10
 
 
 @pytest.mark.parametrize("room", [0, 3, 100])
@@ -226,7 +229,9 @@ def test_a_damaged_snapshot_changes_nothing() -> None:
     empty = Ledger(LOG).statistics()
     damaged = [whole[:length] for length in range(60)]
     damaged += [whole[:number] + b"\xff" + whole[number + 1 :] for number in range(40)]
-    damaged += [msgspec.msgpack.encode(Snapshot(LOG, 9, 0, {}, b"12345678"))]
+    damaged += [Snapshot(LOG, 9, 0, Frozen(floors=FrozenFloors(b"12345678"))).encode()]
+    damaged += [Snapshot(LOG, 9, 0, Frozen(narrow=FrozenFloors(tops=(0, 3, 2)))).encode()]
+    damaged += [msgspec.msgpack.encode((LOG, 9, 0, {}, b"\1" * 524_288, {}, b"", {}, (), 0))]  # as it was once
     for content in damaged:
         found = Ledger(LOG)
         found.restore(content)
@@ -271,3 +276,61 @@ def test_an_empty_ledger_of_another_name_kills_all() -> None:
 
 def test_a_ledger_says_what_it_is() -> None:
     assert repr(ledger(purge(3, *keys("ab")))) == "<Ledger log-1 applied=3 floor=3 tombstones=2>"
+
+
+# --- who purges what -----------------------------------------------------------------------------------------------
+
+
+def of(scope: str, *others: Tag) -> tuple[Tag, ...]:
+    """The tags of an entry."""
+    shared = (Tag(Kind.ROUTE, "app"), Tag(Kind.MODEL, "m"), Tag(Kind.URL, "/v1/chat/completions"))
+    return (EVERYTHING, Tag(Kind.SCOPE, scope), *shared, *others)
+
+
+def test_what_many_entries_have_in_common_is_never_guessed() -> None:
+    """It was: the first purge that folded into the floor of `all` purged the deployment."""
+    found = Ledger(LOG, max_tombstones=100)
+    for sequence in range(1, 2_001):
+        found.apply(purge(sequence, *keys(f"k{sequence} {number}" for number in range(256))))
+    assert found.killer(keys(["fresh"]), at(0)) is not None, "the floors are full"
+    for tag in of("team")[:4]:
+        assert found.killer([tag], at(0)) is None
+    found.apply(purge(2_001, Tag(Kind.MODEL, "m")))
+    assert found.killer(of("team")[:4], at(2_000)) == Tag(Kind.MODEL, "m")
+
+
+def test_purges_within_a_scope_cost_no_other_scopes_entries() -> None:
+    """They did: one token limited to a tenant killed all answers of all tenants by 200,000 keys of its own."""
+    found = Ledger(LOG, max_tombstones=1_000)
+    found.apply(purge(1, within("victim", *keys(["once"]))))
+    for sequence in range(2, 1_002):
+        found.apply(purge(sequence, *(within("mallory", *keys([f"k{sequence} {number}"])) for number in range(256))))
+    assert found.killer(of("mallory", *keys(["fresh"])), at(1)) is not None, "its own entries pay"
+    for scope in ("victim", "neighbour"):
+        assert found.killer(of(scope, *keys(["fresh"])), at(0)) is None
+    assert found.killer(of("victim", *keys(["once"])), at(0)) == within("victim", *keys(["once"]))
+    assert found.statistics().tombstones <= 1_000
+
+
+def test_names_of_models_purged_within_a_scope_are_bounded_and_cost_that_scope_alone() -> None:
+    found = Ledger(LOG)
+    for sequence in range(1, 10 * BROAD_OF_SCOPE):
+        found.apply(purge(sequence, within("mallory", Tag(Kind.MODEL, f"m{sequence}"))))
+    oldest = 9 * BROAD_OF_SCOPE
+    assert found.killer(of("mallory"), at(oldest - 2)) is not None
+    assert found.killer(of("mallory"), at(oldest)) is None
+    assert found.killer(of("victim"), at(0)) is None
+    assert found.killer((*of("mallory"), Tag(Kind.MODEL, f"m{oldest + 5}")), at(oldest + 4)) is not None
+
+
+def test_a_restart_changes_nothing_of_who_purged_what() -> None:
+    found = Ledger(LOG, max_tombstones=50)
+    for sequence in range(1, 200):
+        within_one = within("team", Tag(Kind.MODEL, f"m{sequence}"))
+        found.apply(purge(sequence, *keys([f"k{sequence}"]), within("team", *keys([f"k{sequence}"])), within_one))
+    again = Ledger(LOG, max_tombstones=50)
+    again.restore(found.snapshot())
+    assert again.snapshot() == found.snapshot()
+    for number in range(0, 199, 7):
+        for tags in (of("team"), of("team", *keys([f"k{number}"])), of("other", *keys([f"k{number}"]))):
+            assert again.killer(tags, at(number)) == found.killer(tags, at(number))

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from edgecache.core import meanings
 from edgecache.core.entry import Entry, Framing, Horizon, Scope, Source
-from edgecache.core.ledger import MEANT, NEVER_FRESH, UNCOMPARED, Ledger
+from edgecache.core.ledger import NEVER_FRESH, UNCOMPARED, Ledger
 from edgecache.core.meaning import Meaning, similarity
+from edgecache.core.meanings import MEANT, MEANT_IN_ALL
 from edgecache.core.purges import Effect, Logged, PurgeRecord
 from edgecache.core.tags import EVERYTHING, Kind, Tag, keys, within
 
@@ -164,6 +166,39 @@ def test_old_ones_are_forgotten_by_killing_what_was_not_compared_with_them() -> 
     assert found.statistics().meanings == MEANT
     assert found.killer_of(entry(NORTH)) == EVERYTHING
     assert found.killer_of(entry(NORTH, compared_to=1)) is None
+
+
+def test_many_purges_by_meaning_of_one_scope_cost_no_other_scopes_entries() -> None:
+    """They did: 70 calls of a token limited to one tenant killed all answers of all tenants."""
+    found = ledger([meant(1, EAST, 0.0, scope=OTHER)])
+    for number in range(2, 2 * MEANT_IN_ALL):
+        found.apply(meant(number, EAST, 0.0, scope=f"token:m{number % 64}"))
+    assert found.statistics().meanings <= MEANT_IN_ALL
+    assert found.killer_of(entry(NORTH, scope=TEAM)) is None
+    assert found.killer_of(entry(NORTH, scope=OTHER)) is None
+    assert found.killer_of(entry(EAST, scope=OTHER)) == Tag(Kind.MEANING, "p1")
+    assert found.killer_of(entry(NORTH, scope=Scope("token:m7"))) == EVERYTHING
+    assert found.last_meant(TEAM) == 0
+    assert found.last_meant(OTHER) == 1
+
+
+def test_more_scopes_with_purges_by_meaning_than_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those not told apart share a floor; purges of every scope stay what they are."""
+    monkeypatch.setattr(meanings, "SCOPES", 3)
+    found = ledger([meant(1, EAST, 0.0)])
+    for number in range(2, 8):
+        found.apply(meant(number, EAST, 0.0, scope=f"s{number}"))
+    assert found.killer_of(entry(NORTH, sequence=4, scope=Scope("s2"))) == EVERYTHING
+    assert found.killer_of(entry(NORTH, sequence=5, scope=Scope("s2"))) is None
+    assert found.killer_of(entry(NORTH, sequence=5, scope=Scope("s7"))) is None
+    assert found.killer_of(entry(EAST, sequence=5, scope=Scope("s7"))) == Tag(Kind.MEANING, "p7")
+    found.apply(meant(8, EAST, 0.0))
+    assert found.killer_of(entry(NORTH, sequence=7, scope=Scope("s2"))) is None
+    assert found.killer_of(entry(EAST, sequence=7, scope=Scope("s2"))) == Tag(Kind.MEANING, "p8")
+    again = Ledger(LOG)
+    again.restore(found.snapshot())
+    assert again.snapshot() == found.snapshot()
+    assert again.statistics() == found.statistics()
 
 
 def test_a_snapshot_brings_all_of_it_back() -> None:

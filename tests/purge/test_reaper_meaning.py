@@ -10,7 +10,7 @@ from purge_room import OTHER, Room
 
 from edgecache.core.documents import Document
 from edgecache.core.entry import Entry
-from edgecache.core.ledger import MEANT
+from edgecache.core.meanings import MEANT
 
 
 @pytest.fixture
@@ -99,15 +99,20 @@ async def test_what_no_purge_by_meaning_concerns_is_not_written(room: Room) -> N
 
 
 async def test_many_purges_by_meaning_kill_nothing_by_their_number(room: Room) -> None:
-    """Those of other scopes count as well: the ledger forgets the oldest, whatever scope it is of."""
+    """Where the reaper comes between them. Those within another scope are no matter: nothing is written."""
     await room.admit(entry(1))
     for _ in range(2):
         for _ in range(MEANT - 1):
-            room.purge_meaning(scope="another")
+            room.purge_meaning(OTHER)
         await room.reaper.sweep()
     assert (await room.left())[1] == (1,)
+    before = room.compared(1)
     for _ in range(MEANT + 1):
         room.purge_meaning(scope="another")
+    assert await room.reaper.sweep() == 0
+    assert room.compared(1) == before
+    for _ in range(MEANT + 1):
+        room.purge_meaning(OTHER)
     assert await room.reaper.sweep() == 1
     assert room.audit.hits == {}
 
