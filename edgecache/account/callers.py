@@ -1,6 +1,7 @@
 """Whose entries a request may see."""
 
 import hashlib
+import re
 from enum import StrEnum
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -12,6 +13,8 @@ from edgecache.account.scopes import CREDENTIAL, of_tenant
 from edgecache.account.tokens import PREFIX, Tokens
 from edgecache.core.entry import Scope
 from edgecache.errors import Forbidden, Unauthenticated
+
+_TOKEN = re.compile(re.escape(PREFIX) + "[0-9a-f]{64}")
 
 
 class By(StrEnum):
@@ -32,8 +35,9 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class Callers:
-    """Credential -> caller. `anonymous` is the scope of those who send none; None refuses them. With `local_only` they
-    must name this machine as the host: a page of another site, whose name was pointed here, names its own.
+    """Credential -> caller. `anonymous` is the scope of those who send none; None refuses them. With `local_only`, where
+    these are admitted, all who show no token of ours must name this machine as the host: a page of another site, whose
+    name was pointed here, names its own, and can add a cookie or any key to its requests.
     """
 
     def __init__(self, tokens: Tokens, *, secret: bytes, anonymous: Scope | None, local_only: bool = False) -> None:
@@ -42,24 +46,36 @@ class Callers:
         self._anonymous = anonymous
         self._local_only = local_only
 
-    def identify(self, credential: str | None, host: str = "localhost") -> Caller:
-        """Raises Unauthenticated, or Forbidden for a token that is not for traffic, or a host that is not ours."""
-        if not credential:
-            return self._nobody(host)
-        if PREFIX in credential:  # however it is dressed up: a token of ours must not pass for a provider's key
+    def identify(self, credential: str | None, host: str = "localhost", cookies: str | None = None) -> Caller:
+        """`cookies` make a caller of who shows no `credential`. Raises Unauthenticated, or Forbidden for a token that
+        is not for traffic, or a host that is not ours.
+        """
+        if credential and PREFIX in credential:  # however it is dressed up: it must not pass for a provider's key
             token = self._tokens.holder(credential, Grant.TRAFFIC)
             return Caller(of_tenant(token.scope), By.TOKEN)
+        self._check_host(host)
+        if credential:
+            return self._by_credential(credential)
+        if not cookies:
+            return self._nobody()
+        if _TOKEN.search(cookies):  # they go on to the provider
+            raise Unauthenticated("A token of this edgecache is in a cookie: send it as `Authorization: Bearer`.")
+        return self._by_credential(cookies)
+
+    def _by_credential(self, credential: str) -> Caller:
         digest = hashlib.blake2b(credential.encode(errors="surrogatepass"), digest_size=12, key=self._secret[:64])
         return Caller(Scope(CREDENTIAL + digest.hexdigest()), By.CREDENTIAL)
 
-    def _nobody(self, host: str) -> Caller:
+    def _check_host(self, host: str) -> None:
+        if self._local_only and self._anonymous is not None and not _is_here(host):
+            raise Forbidden(
+                f"On loopback, without a token of this edgecache, only localhost is answered, not {host[:80]!r}: "
+                "ask for localhost, send a token, or set `anonymous_scope`."
+            )
+
+    def _nobody(self) -> Caller:
         if self._anonymous is None:
             raise Unauthenticated("No credential: send `Authorization: Bearer <key>`.")
-        if self._local_only and not _is_here(host):
-            raise Forbidden(
-                f"Without a credential only localhost is answered, not {host[:80]!r}: "
-                "send one, or set `anonymous_scope`."
-            )
         return Caller(self._anonymous, By.NOTHING)
 
 

@@ -24,6 +24,7 @@ from edgecache.edge.requests import (
     CREDENTIAL_HEADERS,
     BodyBudget,
     body,
+    cookies,
     credential,
     is_relative,
     target,
@@ -260,7 +261,8 @@ class Proxy:
         )
 
     def _identify(self, request: web.BaseRequest) -> Caller:
-        return self._callers.identify(credential(request.headers), request.headers.get("Host", ""))
+        headers = request.headers
+        return self._callers.identify(credential(headers), headers.get("Host", ""), cookies(headers))
 
     def _by_token(self, request: web.BaseRequest) -> bool:
         return self._identify(request).by is By.TOKEN

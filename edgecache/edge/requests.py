@@ -61,14 +61,19 @@ def is_relative(path: str) -> bool:
 
 
 def credential(headers: CIMultiDictProxy[str]) -> str | None:
-    """What the caller shows: a key under any name that providers use, else its cookies; two keys that differ are
-    refused.
+    """The key that the caller shows, under any name that providers use; two that differ are refused. A token of ours
+    is nowhere else: not in a cookie, which a browser sends unasked.
     """
     shown = {_bare(headers[name]) for name in KEY_HEADERS if headers.get(name, "").strip()}
     repeated = any(len(headers.getall(name, ())) > 1 for name in KEY_HEADERS)
     if len(shown) > 1 or repeated:
         raise Unauthenticated("Several credentials that differ were sent: send one.")
-    return shown.pop() if shown else "; ".join(headers.getall("cookie", ())) or None
+    return shown.pop() if shown else None
+
+
+def cookies(headers: CIMultiDictProxy[str]) -> str | None:
+    """For who shows no key: a provider may know its callers by them."""
+    return "; ".join(headers.getall("cookie", ())) or None
 
 
 def _bare(value: str) -> str:

@@ -340,10 +340,50 @@ async def test_callers_known_by_another_header_do_not_share_answers(
 async def test_a_page_of_another_site_whose_name_points_here_reads_nothing(
     node: Node, upstream: ScriptedUpstream
 ) -> None:
-    """DNS rebinding: without a credential only this machine's own names are answered, remembered requests included."""
-    for host, status in (("localhost", 200), ("127.0.0.1:8080", 200), ("[::1]", 200), ("evil.example", 403), ("", 403)):
-        assert (await node.chat(QUESTION, headers={"Host": host})).status == status, host
-    assert len(upstream.requests) == 1
+    """DNS rebinding: without a token of ours only this machine's own names are answered, remembered requests included.
+    A page can add a cookie, or any key, to what it sends.
+    """
+    shown: list[dict[str, str]] = [
+        {},
+        {"Cookie": "x=1"},
+        {"X-Api-Key": "junk"},
+        bearer("junk"),
+        {"Cookie": "a=edgecache-"},
+    ]
+    hosts = (("localhost", 200), ("127.0.0.1:8080", 200), ("[::1]", 200), ("evil.example", 403), ("", 403))
+    for by in shown:
+        seen = len(upstream.requests)
+        for host, status in hosts:
+            for path in (CHAT, "/v1/files"):
+                assert (await node.chat(QUESTION, headers={"Host": host, **by}, path=path)).status == status, (host, by)
+        asked = [request.path for request in upstream.requests[seen:]]
+        assert (asked.count(CHAT), asked.count("/v1/files")) == (1 if by != bearer("junk") else 0, 3)
+    token = await node.token("caller")
+    assert (await node.chat(QUESTION, headers={"Host": "evil.example", **bearer(token)})).status == 200
+
+
+async def test_the_host_is_free_where_callers_from_elsewhere_are_meant(
+    tmp_path: Path, upstream: ScriptedUpstream
+) -> None:
+    named = {"Host": "api.example", **bearer("sk-own")}
+    everywhere = Listen(traffic="0.0.0.0:0", admin="127.0.0.1:0")
+    async with running_node(tmp_path / "a", upstream=upstream, listen=everywhere) as node:
+        assert (await node.chat(QUESTION, headers=named)).status == 200
+    async with running_node(tmp_path / "b", upstream=upstream, anonymous_scope="open") as node:
+        for headers in (named, {"Host": "api.example"}):
+            assert (await node.chat(QUESTION, headers=headers)).status == 200
+
+
+async def test_a_cookie_is_never_a_token(node: Node, upstream: ScriptedUpstream) -> None:
+    """A browser sends it unasked; and what only looks like a token in one is a cookie like any other."""
+    token = await node.token("admin too", grants=["admin"])
+    refused = await node.chat(QUESTION, headers={"Cookie": f"session={token}"})
+    assert (refused.status, "in a cookie" in refused.error["message"]) == (401, True)
+    assert (await node.ask("GET", "/v1/files", headers={"Cookie": token})).status == 401
+    for method, path in (("POST", "/service/edgecache/purge_all"), ("POST", "/push"), ("GET", "/admin/tokens")):
+        assert (await node.ask(method, path, headers={"Cookie": token}, admin=True)).status == 401
+    assert upstream.requests == []
+    assert (await node.chat(QUESTION, headers={"Cookie": "edgecache-theme=dark"})).status == 200
 
 
 async def test_a_token_revoked_while_its_body_comes_reads_nothing(node: Node, upstream: ScriptedUpstream) -> None:
