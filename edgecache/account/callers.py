@@ -35,9 +35,9 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class Callers:
-    """Credential -> caller. `anonymous` is the scope of those who send none; None refuses them. With `local_only`, where
-    these are admitted, all who show no token of ours must name this machine as the host: a page of another site, whose
-    name was pointed here, names its own, and can add a cookie or any key to its requests.
+    """Credential -> caller. `anonymous` is the scope of those who send none; None refuses them. With `local_only`,
+    where these are admitted, all who show no token of ours must name this machine as the host: a page of another site,
+    whose name was pointed here, names its own, and can add a cookie or any key to its requests.
     """
 
     def __init__(self, tokens: Tokens, *, secret: bytes, anonymous: Scope | None, local_only: bool = False) -> None:
