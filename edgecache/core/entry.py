@@ -1,12 +1,13 @@
 """What the cache keeps: one answer, the question it answered, and what it was made from."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NewType
 
 import msgspec
 
 from edgecache.core.documents import Document
-from edgecache.core.tags import Tag
+from edgecache.core.tags import Tag, keys
 
 Scope = NewType("Scope", str)
 """Whose entries these are. Never optional: no lookup in this package works without one."""
@@ -16,9 +17,19 @@ _OBJECT = 120
 """About what a small object costs, in bytes."""
 
 MAX_TAGS = 256
-"""Most tags an entry or a fill comes to by requests that share it. One whose tags would make more asks for itself; the
-tags of a single request and its answer are bounded by the length of their headers.
+"""Most tags of an entry or a fill. An answer that cannot have all its tags is not stored; a request whose tags would
+make too many asks for itself.
 """
+TOO_MANY_TAGS = "too many tags"
+"""Why such an answer is not stored."""
+
+
+def with_keys(tags: tuple[Tag, ...], values: Sequence[str]) -> tuple[Tag, ...] | None:
+    """`tags` and owners' keys, without repetition; None where an entry may not have so many."""
+    if len(values) > MAX_TAGS:
+        return None
+    united = tuple(dict.fromkeys((*tags, *keys(values))))
+    return united if len(united) <= MAX_TAGS else None
 
 
 class Source(StrEnum):
@@ -53,8 +64,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     sent, in `framing`. For so many seconds after its `ttl` it may be served while it is revalidated, or when that fails
     (RFC 5861); `grace` is how long it is kept in all, unless it `must_revalidate` (RFC 9111 section 5.2.2.2).
     `pending` are those of its tags of which other nodes may not have heard yet: it is dead of any of its tags, but is
-    served for these only when all have. `compared_to` is the newest purge by meaning it was held against since its fill. `document` is what RFC 9111 needs
-    of a page that was fetched; None for answers.
+    served for these only when all have. `compared_to` is the newest purge by meaning it was held against since its
+    fill. `document` is what RFC 9111 needs of a page that was fetched; None for answers.
     """
 
     key: bytes

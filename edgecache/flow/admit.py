@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from edgecache.cache.exact import ExactCache
-from edgecache.core.entry import MAX_TAGS, Entry, Framing, Horizon, Scope
+from edgecache.core.entry import MAX_TAGS, TOO_MANY_TAGS, Entry, Framing, Horizon, Scope
 from edgecache.core.ledger import UNCOMPARED, Ledger
 from edgecache.core.ports import Embedder, Index, Store
 from edgecache.core.tags import Tag
@@ -142,6 +142,8 @@ class Admission:
         """Store it; why not, or None. The look at the ledger and the write to memory are one step: no purge can come
         between.
         """
+        if len(entry.tags) > MAX_TAGS:
+            return TOO_MANY_TAGS
         compared = await self._compared(entry)
         async with self._lock(entry):
             if compared is None or self._ledger.killer_of(compared) is not None:

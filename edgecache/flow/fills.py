@@ -8,9 +8,10 @@ import msgspec
 
 from edgecache.cache.bounded import Bounded
 from edgecache.cache.flights import Flight, Flights
-from edgecache.core.entry import Framing, Scope
+from edgecache.core.entry import TOO_MANY_TAGS, Framing, Scope, with_keys
+from edgecache.core.freshness import Lifetime
 from edgecache.core.ledger import Ledger
-from edgecache.core.tags import Kind, Tag, keys
+from edgecache.core.tags import Kind, Tag
 from edgecache.core.trace import Trace
 from edgecache.errors import UpstreamBroken
 from edgecache.flow.admit import AT_ONCE, PASSING, Admission, shared_headers
@@ -147,13 +148,13 @@ class Fills:
     async def _receive(self, flight: Flight[Head], ask: Ask) -> Head:
         reply = await self._tiers.ask(ask, to_store=True)
         try:
-            flight.tags = tuple(dict.fromkeys((*flight.tags, *keys(reply.head.keys))))
-            flight.open(reply.head)
+            head = _tagged(flight, reply.head)
+            flight.open(head)
             await _gather(reply, flight)
         finally:
             await reply.close()
         flight.end()
-        return reply.head
+        return head
 
     async def _present(
         self, ask: Ask, flight: Flight[Head], passenger: int, head: Head, joined: bool, near: str, fwd: str
@@ -182,6 +183,17 @@ class Fills:
         flight.leave(passenger)
         told = _settled(trace, flight.outcome, near)
         return Answer(status=200, headers=_retyped(headers, ask, head), body=body, trace=told, close=nothing_to_close)
+
+
+def _tagged(flight: Flight[Head], head: Head) -> Head:
+    """The flight gets the answer's tags. An answer with more than it could be stored with is for nobody else: who has
+    joined could not be told of a purge of what is left out.
+    """
+    united = with_keys(flight.tags, head.keys)
+    if united is None:
+        return msgspec.structs.replace(head, lifetime=Lifetime(0, TOO_MANY_TAGS))
+    flight.tags = united
+    return head
 
 
 async def _gather(reply: TierReply, flight: Flight[Head]) -> None:
