@@ -185,6 +185,9 @@ def test_many_purges_by_meaning_of_one_scope_cost_no_other_scopes_entries() -> N
 def test_more_scopes_with_purges_by_meaning_than_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those not told apart share a floor; purges of every scope stay what they are."""
     monkeypatch.setattr(meanings, "SCOPES", 3)
+    found = ledger([meant(number, EAST, 0.0, scope=f"s{number}") for number in range(1, 6)])
+    found.apply(meant(6, EAST, 0.0))
+    assert found.killer_of(entry(NORTH, sequence=1, scope=Scope("s5"))) is None
     found = ledger([meant(1, EAST, 0.0)])
     for number in range(2, 8):
         found.apply(meant(number, EAST, 0.0, scope=f"s{number}"))
