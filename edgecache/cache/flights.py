@@ -63,6 +63,16 @@ class Flight(Generic[H]):
         self._trim()
         self._wake()
 
+    def keep_nothing(self) -> None:
+        """What comes will not be stored: nobody joins any more, and chunks go once everyone aboard has read them."""
+        self._over = True
+        self._trim()
+        self._wake()
+
+    def finish(self) -> None:
+        """It goes on to its end although nobody waits for it."""
+        self._finish = True
+
     async def room(self) -> None:
         """Wait until another chunk may be added without memory growing past what slow passengers may hold."""
         while self._over and self._passengers and sum(map(len, self._chunks)) > LAG:
@@ -233,6 +243,11 @@ class Flights(Generic[H]):
         passenger = flight.board()
         flight.fly(run(flight), lambda: self._landed(scope, key, flight))
         return passenger
+
+    @property
+    def unattended(self) -> int:
+        """Fills that go on although nobody waits for them."""
+        return sum(not flight.passengers for flight in self._flying)
 
     def join(self, flight: Flight[H]) -> int:
         self._joined += 1

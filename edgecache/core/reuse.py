@@ -1,7 +1,7 @@
 """RFC 9111, sections 3 and 4: may a response be stored, for how long is it fresh, whom does it answer."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -19,6 +19,8 @@ KEPT_STALE = 3_600.0
 """Seconds for which a stale response is kept at least, to be validated."""
 MAX_NAMES = 16
 """Most fields that responses of one URL may vary by."""
+LONGEST_VALUE = 1_024
+"""Characters of a request's field that a response which varies by it is stored for."""
 _LIST_FIELDS = frozenset({"accept-encoding", "accept-language", "accept-charset"})
 """Fields whose members are compared without regard to case."""
 
@@ -45,7 +47,7 @@ def why_not_stored(said: Said, *, authorized: bool) -> str | None:
     """Section 3; None where a shared cache may store it. `authorized`: the request had `Authorization`."""
     has = said.directives.__contains__
     understood = has("must-understand") and said.status in UNDERSTOOD
-    if said.status < 200 or said.status in (206, 304) or (has("must-understand") and not understood):
+    if not 200 <= said.status < 600 or said.status in (206, 304) or (has("must-understand") and not understood):
         return f"status {said.status}"
     forbidding = ("private",) if understood else ("no-store", "private")
     if forbidden := next(filter(has, forbidding), None):
@@ -111,6 +113,29 @@ def seconds(value: str | None, default: float) -> float:
     return float(MAX_TTL) if len(value) > 12 else float(min(int(value), MAX_TTL))
 
 
+# --- what an origin is told -----------------------------------------------------------------------------------------
+
+_UNTOLD = frozenset({
+    "base-url", "client-ip", "forwarded", "http-client-ip", "proxy", "surrogate-capability", "true-client-ip",
+    "x-arr-ssl", "x-backend-host", "x-client-ip", "x-cluster-client-ip", "x-envoy-external-address", "x-host",
+    "x-http-destinationurl", "x-http-host-override", "x-http-method", "x-http-method-override", "x-method-override",
+    "x-override-url", "x-proxy-url", "x-proxyuser-ip", "x-real-ip", "x-remote-addr", "x-remote-ip", "x-server-name",
+    "x-url", "x-url-scheme", "x-wap-profile",
+})  # fmt: skip
+_UNTOLD_FAMILIES = (
+    "cf-", "cloudfront-", "fastly-", "x-amzn-", "x-appengine-", "x-azure-", "x-forward-", "x-forwarded",
+    "x-middleware-", "x-original-", "x-originating-", "x-rewrite-",
+)  # fmt: skip
+
+
+def is_untold(name: str, told: Collection[str]) -> bool:
+    """Whether the origin of a shared response is not told of this field of a request (lower case): origins believe in
+    it what a proxy in front of them says of the request, do not say that they vary by it, and anybody can send it.
+    `told` are those that are part of the key.
+    """
+    return (name in _UNTOLD or name.startswith(_UNTOLD_FAMILIES)) and name not in told
+
+
 # --- Vary ---------------------------------------------------------------------------------------------------------
 
 
@@ -119,11 +144,17 @@ def nominate(names: Names, request: Mapping[str, str]) -> Nominated:
     return tuple((name, _normal(name, request[name]) if name in request else None) for name in names)
 
 
-def _normal(name: str, value: str) -> str:
+def is_too_long(names: Names, request: Mapping[str, str]) -> bool:
+    """Whether one of these fields is longer than anything that is told apart for good reason."""
+    return any(len(request.get(name, "")) > LONGEST_VALUE for name in names)
+
+
+def _normal(name: str, value: str) -> bytes:
     """White space around commas, and case where it means nothing, tell no two requests apart."""
-    if '"' not in value:
+    if '"' not in value and len(value) <= LONGEST_VALUE:
         value = ",".join(member.strip() for member in value.split(","))
-    return value.lower() if name in _LIST_FIELDS else value
+    value = value.lower() if name in _LIST_FIELDS else value
+    return value.encode(errors="surrogatepass")  # HTTP libraries hand over as lone surrogates what is not UTF-8
 
 
 def united(*names: Names) -> Names:

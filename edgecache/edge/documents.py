@@ -13,7 +13,7 @@ from edgecache.core.ports import Call
 from edgecache.core.tags import keys
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.relay import forwarded
-from edgecache.edge.requests import SMALL, continue_if_expected, streamed_body
+from edgecache.edge.requests import KEY_HEADERS, SMALL, continue_if_expected, streamed_body
 from edgecache.edge.respond import send_pieces
 from edgecache.flow.documents import DocumentFlow
 from edgecache.flow.fills import Answer
@@ -24,10 +24,24 @@ from edgecache.wire.cache_status import SERVER, explain
 from edgecache.wire.freshness import demands
 from edgecache.wire.surrogate import TAG_HEADERS
 
-_UNSEEN = frozenset({*TAG_HEADERS, "surrogate-control", "x-cache"})
+_UNSEEN = frozenset({*TAG_HEADERS, "surrogate-control", "x-cache", "edge-source"})
 """What clients are not shown: tags, and what was said to caches like this one."""
 _PRECONDITIONS = ("if-match", "if-unmodified-since")
 """For the origin alone to judge (RFC 9111 section 4.3.2)."""
+
+
+class _AsItCame(web.StreamResponse):
+    """What came without a content type goes on without one: aiohttp would name one (RFC 9110 section 8.3)."""
+
+    async def _prepare_headers(self) -> None:
+        named = "Content-Type" in self.headers
+        await super()._prepare_headers()
+        if not named:
+            self.headers.popall("Content-Type", None)
+
+
+class _Whole(_AsItCame, web.Response):
+    """With a body that is at hand."""
 
 
 class Documents:
@@ -49,8 +63,8 @@ class Documents:
         try:
             headers = headers_of(answer, self._node)
             if answer.stream is None:
-                return web.Response(status=answer.status, body=answer.body, headers=_sized(headers))
-            response = web.StreamResponse(status=answer.status, headers=headers)
+                return _Whole(status=answer.status, body=answer.body, headers=_sized(headers))
+            response = _AsItCame(status=answer.status, headers=headers)
             return await send_pieces(request, response, answer.stream)
         finally:
             await answer.close()
@@ -62,7 +76,7 @@ class Documents:
 
 async def _wanted(request: web.BaseRequest, path: str, query: str, route: Route, caller: Caller) -> Wanted:
     by_token = caller.by is By.TOKEN
-    headers = forwarded(request, by_token)
+    headers = _end_to_end(request, forwarded(request, by_token))
     named = joined(headers)
     asked = demands(named)
     return Wanted(
@@ -85,7 +99,17 @@ async def _wanted(request: web.BaseRequest, path: str, query: str, route: Route,
         ),
         demands=asked if route.request_directives else NOTHING,
         apart=_apart(request, named, asked),
+        authorized=any(name in named for name in KEY_HEADERS),
     )
+
+
+def _end_to_end(request: web.BaseRequest, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Less what ends here by the request's own word (RFC 9110 section 7.6.1): the origin does not see it, so nothing is
+    told apart by it.
+    """
+    listed = ",".join(request.headers.getall("Connection", ())).split(",")
+    ends = {name.strip().lower() for name in listed} - {"host"}
+    return tuple(pair for pair in headers if pair[0].lower() not in ends)
 
 
 async def _body(request: web.BaseRequest) -> bytes | AsyncIterator[bytes]:

@@ -1,5 +1,9 @@
 """A stored document as an answer to one request: all of it, a part, or that nothing has changed."""
 
+from collections.abc import AsyncIterator
+
+import msgspec
+
 from edgecache.core.entry import Entry, Source
 from edgecache.core.trace import Trace
 from edgecache.flow.fills import Answer, nothing_to_close
@@ -9,28 +13,44 @@ from edgecache.wire.conditional import is_unmodified, of_not_modified, wanted_ra
 
 Headers = tuple[tuple[str, str], ...]
 
+AT_ONCE = 256 << 10
+"""Bytes of a longer stored body are handed over piece by piece: a client that reads slowly holds no copy of all."""
+PIECE = 64 << 10
+"""Bytes of one piece."""
+
 
 def of_entry(entry: Entry, wanted: Wanted, trace: Trace) -> Answer:
     """RFC 9111 section 4: the stored response, as its preconditions and its range ask for it."""
     assert entry.document is not None
-    status, headers, body = entry.document.status, entry.headers, entry.body
+    status, headers, part = entry.document.status, entry.headers, range(len(entry.body))
     if status == 200:
-        status, headers, body = _selected(entry, wanted)
-    return Answer(status=status, headers=headers, body=body, trace=trace, close=nothing_to_close)
+        status, headers, part = _selected(entry, wanted)
+    if wanted.call.method == "HEAD" or len(part) <= AT_ONCE:
+        body = entry.body[part.start : part.stop]
+        return Answer(status=status, headers=headers, body=body, trace=trace, close=nothing_to_close)
+    sized = (*headers, ("Content-Length", str(len(part))))
+    pieces = _pieces(entry.body, part)
+    return Answer(status=status, headers=sized, stream=pieces, trace=trace, close=nothing_to_close)
 
 
-def _selected(entry: Entry, wanted: Wanted) -> tuple[int, Headers, bytes]:
+async def _pieces(body: bytes, part: range) -> AsyncIterator[bytes]:
+    for at in range(part.start, part.stop, PIECE):
+        yield body[at : min(at + PIECE, part.stop)]
+
+
+def _selected(entry: Entry, wanted: Wanted) -> tuple[int, Headers, range]:
+    """Status, header fields, and which bytes."""
     named = joined(entry.headers)
     if is_unmodified(wanted.headers, named, entry.stored_at):
-        return 304, of_not_modified(entry.headers), b""
+        return 304, of_not_modified(entry.headers), range(0)
     size = len(entry.body)
     part = wanted_range(wanted.headers, named, size) if wanted.call.method == "GET" else None
     if part is None:
-        return 200, entry.headers, entry.body
+        return 200, entry.headers, range(size)
     if not part:
-        return 416, (("Content-Range", f"bytes */{size}"),), b""
+        return 416, (("Content-Range", f"bytes */{size}"),), part
     stretch = ("Content-Range", f"bytes {part.start}-{part.stop - 1}/{size}")
-    return 206, (*entry.headers, stretch), entry.body[part.start : part.stop]
+    return 206, (*entry.headers, stretch), part
 
 
 def hit(entry: Entry, wanted: Wanted, *, fresh_for: float, now: float, detail: str = "") -> Answer:
@@ -62,13 +82,7 @@ def failed(entry: Entry, wanted: Wanted, *, fresh_for: float, now: float, status
 
 def with_age(answer: Answer, age: int) -> Answer:
     """RFC 9111 section 5.1, also where the answer is no hit."""
-    return Answer(
-        status=answer.status,
-        headers=(*answer.headers, ("Age", str(age))),
-        body=answer.body,
-        trace=answer.trace,
-        close=answer.close,
-    )
+    return msgspec.structs.replace(answer, headers=(*answer.headers, ("Age", str(age))))
 
 
 def _trace(

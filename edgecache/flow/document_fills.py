@@ -16,7 +16,7 @@ from edgecache.errors import RequestError, UpstreamBroken
 from edgecache.flow.document_answers import validated
 from edgecache.flow.fence import Fence
 from edgecache.flow.fills import Answer, nothing_to_close
-from edgecache.flow.origin import FAILURES, OURS, Came, entry_of, fetching, read_confirmation, read_head
+from edgecache.flow.origin import FAILURES, OURS, Came, checked, entry_of, fetching, read_confirmation, read_head
 from edgecache.flow.recently import Recently
 from edgecache.flow.shelf import Place, Shelf, Wanted
 from edgecache.flow.tiers import joined
@@ -29,6 +29,8 @@ REFRESH_PAUSE = 1.0
 AT_ONCE = 64 << 10
 """Bytes of a response that is sent when it is whole, and stored: its head can then say so."""
 
+MOST_UNATTENDED = 32
+"""Fills that go on for others when those who began them were told that they have it already."""
 TRIES = 4
 """Flights of others that a request waits for before it begins its own."""
 
@@ -59,9 +61,8 @@ class DocumentFills:
 
     async def pass_on(self, wanted: Wanted) -> UpstreamReply:
         """The origin's answer to the request as it came."""
-        return await self._upstream.send(
-            msgspec.structs.replace(wanted.call, headers=(*wanted.call.headers, *OURS))
-        )  # fmt: skip
+        call = msgspec.structs.replace(wanted.call, headers=(*wanted.call.headers, *OURS))
+        return await checked(await self._upstream.send(call))
 
     async def share(self, wanted: Wanted, place: Place, fwd: str, instead: Instead) -> Answer:
         """Ask the origin once for all who want the same at the same time. Does not await before it is registered. `fwd`
@@ -106,7 +107,7 @@ class DocumentFills:
         flight = None if self._uncacheable.holds(name) else self.flights.find(*name)
         if joins and flight is not None and self._may_join(flight, wanted):
             return flight, self.flights.join(flight), True
-        return *self._begin(wanted, place, finish=wanted.route.finish or wanted.is_conditional), False
+        return *self._begin(wanted, place, finish=wanted.route.finish), False
 
     def _begin(self, wanted: Wanted, place: Place, *, finish: bool) -> tuple[Flight[Came], int]:
         stale = place.entry.tags if place.entry is not None else ()
@@ -129,7 +130,7 @@ class DocumentFills:
         4).
         """
         purged = self._ledger.stops_joiner(flight.tags, flight.horizon, arrival)
-        same = self._shelf.place(wanted, came.place.names).nominated == came.place.nominated
+        same = self._shelf.place(wanted, came.place.names).identity.key == came.place.identity.key
         may = not purged and came.why_not is None and self._fence.may_serve(wanted.route)
         return may and same and self._is_fresh(came, wanted, wanted.demands)
 
@@ -146,7 +147,7 @@ class DocumentFills:
     async def _receive(self, flight: Flight[Came], wanted: Wanted, place: Place) -> Came:
         """Opens and ends the flight. What another response's 304 says counts for nothing: it is asked again."""
         asked_at = self._clock()
-        reply = await self._upstream.send(fetching(wanted, place.entry))
+        reply = await checked(await self._upstream.send(fetching(wanted, place.entry)))
         try:
             if reply.status == 304 and place.entry is not None:
                 came = self._confirmed(flight, wanted, place, place.entry, reply, asked_at)
@@ -156,7 +157,7 @@ class DocumentFills:
                     return came
                 await reply.close()
                 asked_at = self._clock()
-                reply = await self._upstream.send(fetching(wanted, None))
+                reply = await checked(await self._upstream.send(fetching(wanted, None)))
             came = read_head(
                 wanted, place, reply, lambda names: self._shelf.place(wanted, names), asked_at, self._clock()
             )
@@ -173,6 +174,8 @@ class DocumentFills:
         apart = came.why_not is not None or not self._is_fresh(came, wanted, NOTHING)
         self._uncacheable.mark(_name(wanted, place), apart)
         flight.open(came)
+        if came.why_not is not None or came.is_longer_than(wanted.route.max_answer):
+            flight.keep_nothing()
 
     def _confirmed(
         self, flight: Flight[Came], wanted: Wanted, place: Place, old: Entry, reply: UpstreamReply, asked_at: float
@@ -211,28 +214,30 @@ class DocumentFills:
         trace = _trace(wanted, came, fwd, collapsed=joining)
         named = joined(came.headers)
         if came.status == 200 and came.why_not is None and is_unmodified(wanted.headers, named, came.at):
-            flight.leave(passenger)  # a fill that this one has begun goes on to its end
+            if self.flights.unattended < MOST_UNATTENDED:
+                flight.finish()
+            flight.leave(passenger)
             headers = of_not_modified(came.headers)
             return Answer(status=304, headers=headers, trace=trace, close=nothing_to_close)
-        if came.length > AT_ONCE:
-            return _streamed(flight, passenger, came, trace)
+        if came.length > (AT_ONCE if came.why_not is None else 0):
+            return _streamed(flight, passenger, came, trace, joining=joining)
         body = b"".join([chunk async for chunk in flight.chunks(passenger)])
         await flight.wait_settled()
         flight.leave(passenger)
         trace = msgspec.structs.replace(trace, stored=flight.outcome is None, detail=flight.outcome or "")
-        return Answer(status=came.status, headers=came.headers, body=body, trace=trace, close=nothing_to_close)
+        headers = came.shared if joining else came.headers
+        return Answer(status=came.status, headers=headers, body=body, trace=trace, close=nothing_to_close)
 
     def __repr__(self) -> str:
         return f"<DocumentFills {self.flights!r}>"
 
 
-def _streamed(flight: Flight[Came], passenger: int, came: Came, trace: Trace) -> Answer:
+def _streamed(flight: Flight[Came], passenger: int, came: Came, trace: Trace, *, joining: bool) -> Answer:
     async def leave() -> None:
         flight.leave(passenger)
 
-    return Answer(
-        status=came.status, headers=came.headers, stream=flight.chunks(passenger), trace=trace, close=leave
-    )  # fmt: skip
+    headers = came.shared if joining else came.headers
+    return Answer(status=came.status, headers=headers, stream=flight.chunks(passenger), trace=trace, close=leave)
 
 
 async def _gather(reply: UpstreamReply, flight: Flight[Came], came: Came, most: int) -> None:
@@ -257,6 +262,7 @@ def _trace(wanted: Wanted, came: Came, fwd: str, *, collapsed: bool) -> Trace:
         source=Source.UPSTREAM,
         fwd=fwd,
         fwd_status=came.status,
+        stored=None if came.why_not is None else False,
         collapsed=collapsed,
         detail=came.why_not or "",
     )

@@ -29,10 +29,10 @@ class DocumentFlow:
     async def answer(self, wanted: Wanted) -> Answer:
         """To GET or HEAD. Raises RequestError for what nobody can answer."""
         if wanted.apart is not None:
-            return await self.fills.alone(wanted, wanted.apart)
+            return await self._alone(wanted, wanted.apart)
         place = await self._shelf.find(wanted)
         if not self._fence.may_serve(wanted.route):
-            return await self.fills.alone(wanted, "blind")
+            return await self._alone(wanted, "blind")
         return self._at_hand(wanted, place) or await self._ask(wanted, place)
 
     def _at_hand(self, wanted: Wanted, place: Place) -> Answer | None:
@@ -45,9 +45,12 @@ class DocumentFlow:
         detail = "revalidating" if found is Use.REVALIDATE else ""
         return hit(entry, wanted, fresh_for=self._fence.fresh_for(entry), now=self._fence.clock(), detail=detail)
 
+    async def _alone(self, wanted: Wanted, why: str) -> Answer:
+        _check_asking(wanted)
+        return await self.fills.alone(wanted, why)
+
     async def _ask(self, wanted: Wanted, place: Place) -> Answer:
-        if wanted.demands.only_if_cached:
-            raise NotCached("Nothing that may be served is cached, and the request asks for nothing else.")
+        _check_asking(wanted)
         if wanted.call.method == "HEAD":
             return await self.fills.alone(wanted, "head")
         if "range" in wanted.headers and place.entry is None:
@@ -97,3 +100,9 @@ class DocumentFlow:
 
     def __repr__(self) -> str:
         return f"<DocumentFlow {self.fills!r} {self._fence!r}>"
+
+
+def _check_asking(wanted: Wanted) -> None:
+    """RFC 9111 section 5.2.1.7, whatever else is demanded."""
+    if wanted.demands.only_if_cached:
+        raise NotCached("Nothing that may be served is cached, and the request asks for nothing else.")

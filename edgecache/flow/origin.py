@@ -6,11 +6,24 @@ from collections.abc import Callable
 import msgspec
 
 from edgecache.core.documents import Document, Names
-from edgecache.core.entry import Entry, Horizon
+from edgecache.core.entry import MAX_TAGS, Entry, Horizon
 from edgecache.core.freshness import Lifetime
 from edgecache.core.ports import Call, UpstreamReply
-from edgecache.core.reuse import Said, confirms, freshened, grace, initial_age, lifetime, united, why_not_stored
-from edgecache.core.tags import Kind, Tag, keys
+from edgecache.core.reuse import (
+    MAX_NAMES,
+    Said,
+    confirms,
+    freshened,
+    grace,
+    initial_age,
+    is_too_long,
+    is_untold,
+    lifetime,
+    united,
+    why_not_stored,
+)
+from edgecache.core.tags import MAX_HEADER_BYTES, Kind, Tag, keys
+from edgecache.errors import UpstreamBroken
 from edgecache.flow.shelf import Place, Wanted, new_entry
 from edgecache.flow.tiers import joined, of_route
 from edgecache.wire.http_dates import format_date
@@ -24,8 +37,8 @@ FAILURES = frozenset({500, 502, 503, 504})
 OURS: Headers = (("Via", "1.1 edgecache"), ("Surrogate-Capability", 'edgecache="Surrogate/1.0"'))
 """RFC 9110 section 7.6.3; Edge Architecture (W3C note) section 2.2."""
 
-_NOT_KEPT = frozenset({*TAG_HEADERS, "content-length", "age", "x-cache", "cache-status"})
-"""Header fields that belong to one message, or to caches before this one; tags are kept as tags."""
+_NOT_KEPT = frozenset({*TAG_HEADERS, "content-length", "age", "x-cache", "cache-status", "edge-source", "set-cookie"})
+"""Header fields that belong to one message, to its receiver, or to caches before this one; tags are kept as tags."""
 _OF_ONE_CALLER = frozenset(
     {"range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"}
 )
@@ -48,6 +61,15 @@ class Came(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[Tag, ...] = ()
 
     @property
+    def shared(self) -> Headers:
+        """The header fields for those who did not ask for it themselves."""
+        return tuple(pair for pair in self.headers if pair[0].lower() != "set-cookie")
+
+    def is_longer_than(self, most: int) -> bool:
+        """By its own account."""
+        return self.body is None and most < self.length < math.inf
+
+    @property
     def length(self) -> float:
         """Bytes of the body, as far as is known."""
         if self.status == 204:
@@ -56,11 +78,21 @@ class Came(msgspec.Struct, frozen=True, kw_only=True):
         return int(value) if value.isascii() and value.isdigit() and len(value) < 20 else math.inf
 
 
+async def checked(reply: UpstreamReply) -> UpstreamReply:
+    """A final response. Raises UpstreamBroken for what is none (RFC 9110 section 15)."""
+    if reply.status < 200:
+        await reply.close()
+        raise UpstreamBroken(f"{reply.upstream}: status {reply.status} is none that ends a request")
+    return reply
+
+
 def fetching(wanted: Wanted, entry: Entry | None) -> Call:
     """The call as anyone would make it: what comes is for others too. With an entry, whether that still holds (RFC 9111
     section 4.3.1).
     """
-    headers = [pair for pair in wanted.call.headers if pair[0].lower() not in _OF_ONE_CALLER]
+    told = wanted.route.told
+    low = ((name.lower(), name, value) for name, value in wanted.call.headers)
+    headers = [(name, value) for key, name, value in low if key not in _OF_ONE_CALLER and not is_untold(key, told)]
     stored = joined(entry.headers) if entry is not None else {}
     asked = {"If-None-Match": "etag", "If-Modified-Since": "last-modified"}
     conditions = [(name, stored[validator]) for name, validator in asked.items() if validator in stored]
@@ -73,10 +105,12 @@ def read_head(
     """`place` is where it was looked for, `among` gives the place among those that differ by more names."""
     named = joined(reply.headers)
     came = _judged(wanted, place, reply.status, _dated(reply.headers, now), named, asked_at, now)
-    names = () if came.why_not is not None else united(place.names, came.said.vary)
-    settled = place if names == place.names else among(names)
+    names = united(place.names, came.said.vary)
+    if came.why_not is None and (len(names) > MAX_NAMES or is_too_long(names, wanted.headers)):
+        came = msgspec.structs.replace(came, why_not=f"vary: {', '.join(names)[:80]}")
+    settled = place if came.why_not is not None or names == place.names else among(names)
     own = (Tag(Kind.ID, settled.identity.key.hex()), *keys(response_keys(named)))
-    return msgspec.structs.replace(came, place=settled, tags=tuple(dict.fromkeys((*wanted.tags, *own))))
+    return _tagged(msgspec.structs.replace(came, place=settled), (*wanted.tags, *own))
 
 
 def read_confirmation(
@@ -92,7 +126,13 @@ def read_confirmation(
     came = _judged(wanted, place, old.document.status, headers, named, asked_at, now)
     own = (Tag(Kind.ID, place.identity.key.hex()), *keys(response_keys(theirs)))
     others = () if len(own) > 1 else old.tags
-    return msgspec.structs.replace(came, body=old.body, tags=tuple(dict.fromkeys((*wanted.tags, *own, *others))))
+    return _tagged(msgspec.structs.replace(came, body=old.body), (*wanted.tags, *own, *others))
+
+
+def _tagged(came: Came, tags: tuple[Tag, ...]) -> Came:
+    tags = tuple(dict.fromkeys(tags))
+    why_not = came.why_not or ("too many tags" if len(tags) > MAX_TAGS else None)
+    return msgspec.structs.replace(came, tags=tags, why_not=why_not)
 
 
 def _judged(
@@ -100,7 +140,9 @@ def _judged(
 ) -> Came:
     said = read_response(status, named, now)
     life, age = lifetime(said, now, of_route(wanted.route)), initial_age(said, asked_at, now)
-    why_not = why_not_stored(said, authorized="authorization" in joined(wanted.call.headers))
+    why_not = why_not_stored(said, authorized=wanted.authorized)
+    if any(len(named.get(name, "")) > MAX_HEADER_BYTES for name in TAG_HEADERS):
+        why_not = why_not or "too many tags"  # what is cut off could not be purged
     if why_not is None and age >= life.ttl and not said.validated and not life.grace:
         why_not = "no lifetime"
     return Came(
@@ -118,7 +160,7 @@ def entry_of(wanted: Wanted, came: Came, body: bytes, horizon: Horizon) -> Entry
         horizon=horizon,
         stored_at=came.at - came.age,
         ttl=life.ttl,
-        document=Document(status=came.status, nominated=came.place.nominated),
+        document=Document(status=came.status),
     )
     return msgspec.structs.replace(
         entry,

@@ -11,11 +11,11 @@ import msgspec
 from edgecache.cache.exact import ExactCache
 from edgecache.core.canonical import Identity, Question, identify
 from edgecache.core.demands import NOTHING, Demands
-from edgecache.core.documents import Document, Names, Nominated
+from edgecache.core.documents import Document, Names
 from edgecache.core.entry import Entry, Framing, Horizon, Scope, Source
 from edgecache.core.policy import Route
 from edgecache.core.ports import Call, Store
-from edgecache.core.reuse import KEPT_STALE, nominate
+from edgecache.core.reuse import KEPT_STALE, is_untold, nominate
 from edgecache.core.tags import Kind, Tag
 from edgecache.flow.fence import Fence
 from edgecache.flow.held import Held
@@ -28,7 +28,7 @@ Keep = Callable[[Entry], Awaitable[str | None]]
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """One request for a document. `headers` by lower-case name; `tags` are those of every answer to it; `apart` says
-    why nothing stored may answer it, and its own answer nobody else.
+    why nothing stored may answer it, and its own answer nobody else. `authorized`: it came with a key.
     """
 
     route: Route
@@ -38,11 +38,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     call: Call
     demands: Demands = NOTHING
     apart: str | None = None
-
-    @property
-    def is_conditional(self) -> bool:
-        """Whether it may be answered with 304."""
-        return "if-none-match" in self.headers or "if-modified-since" in self.headers
+    authorized: bool = False
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -50,7 +46,6 @@ class Place(msgspec.Struct, frozen=True):
 
     identity: Identity
     names: Names
-    nominated: Nominated
     entry: Entry | None = None
 
 
@@ -70,16 +65,21 @@ class Shelf:
         if entry is not None and entry.document is not None and entry.document.names:
             place = self.place(wanted, entry.document.names)
             entry = await self._held.find(wanted.scope, place.identity.key)
-        fits = entry is not None and entry.document is not None and entry.document.nominated == place.nominated
+        fits = entry is not None and entry.document is not None and not entry.document.names
         return msgspec.structs.replace(place, entry=entry) if fits else place
 
     def place(self, wanted: Wanted, names: Names) -> Place:
-        call, nominated = wanted.call, nominate(names, wanted.headers)
-        question = Question(operation=DIALECT, model="", fields={"vary": nominated}, text="")
+        """Its key is of all that the origin is told for certain, and of what responses vary by. A cookie beside a key
+        tells callers apart, as one alone does.
+        """
+        call, told = wanted.call, wanted.route.told
+        varying = tuple(name for name in names if not is_untold(name, told))
+        fields = {"vary": nominate(varying, wanted.headers), "told": nominate(("cookie", *told), wanted.headers)}
+        question = Question(operation=DIALECT, model="", fields=fields, text="")
         identity = identify(
             question, wanted.scope, {}, call.query, path=call.path, rules=call.upstreams, secret=self._secret
         )
-        return Place(identity, names, nominated)
+        return Place(identity, names)
 
     async def put(self, wanted: Wanted, place: Place, entry: Entry) -> str | None:
         """Why it was not stored; None when it was."""

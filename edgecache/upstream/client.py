@@ -11,7 +11,7 @@ import msgspec
 from yarl import URL
 
 from edgecache.core.ports import Call
-from edgecache.errors import BadRequest, MethodNotAllowed, RequestError
+from edgecache.errors import BadRequest, MethodNotAllowed, RequestError, UpstreamBroken
 from edgecache.upstream import failures, headers
 from edgecache.upstream.deadline import Deadline
 from edgecache.upstream.environment import Proxy
@@ -102,6 +102,10 @@ class Client:
             return self._failure(caught, deadline)
         finally:
             deadline.settle()
+        coding = headers.unknown_coding(response.headers.getall("Transfer-Encoding", ()))
+        if coding is not None:
+            response.close()
+            return Failure(UpstreamBroken(f"upstream {self.target.name}: transfer coding {coding[:40]!r}"), True)
         return Reply(self.target, response, deadline, self.tally)
 
     def _failure(self, caught: Exception, deadline: Deadline) -> Failure:

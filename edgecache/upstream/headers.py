@@ -15,6 +15,15 @@ CREDENTIALS: Final = frozenset({"authorization", "x-api-key", "api-key"})
 REPLACED: Final = frozenset({"host", "content-length", "expect"})
 """Of a request: the host is the target's, the length is written anew, and a 100-continue was settled by our server."""
 
+JUDGED: Final = frozenset({
+    "age", "cache-control", "cache-groups", "cache-tag", "cdn-cache-control", "content-encoding", "content-type",
+    "date", "edge-cache-tag", "etag", "expires", "last-modified", "pragma", "set-cookie", "surrogate-control",
+    "surrogate-key", "vary", "xkey",
+})  # fmt: skip
+"""Of a response: without these it would be kept or shown wrongly, so `Connection` does not take them away."""
+CODINGS: Final = frozenset({"", "chunked", "identity"})
+"""Transfer codings that are undone here; no other one is asked for (RFC 9112 section 7.4)."""
+
 UNSENDABLE: Final = re.compile(r"[\x00\r\n\ud800-\udfff]")
 
 
@@ -35,7 +44,13 @@ def outgoing(headers: Headers, target: Target, *, configured_key: bool) -> list[
 
 def incoming(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
     """A provider's header fields as the caller may see them: in order, names as they came."""
-    return tuple(_end_to_end([(_text(name), _text(value)) for name, value in raw]))
+    return tuple(_end_to_end([(_text(name), _text(value)) for name, value in raw], kept=JUDGED))
+
+
+def unknown_coding(values: Iterable[str]) -> str | None:
+    """A transfer coding of these `Transfer-Encoding` fields that is not undone here."""
+    codings = (coding.strip().lower() for value in values for coding in value.split(","))
+    return next((coding for coding in codings if coding not in CODINGS), None)
 
 
 def declared_length(headers: Headers) -> str | None:
@@ -44,10 +59,10 @@ def declared_length(headers: Headers) -> str | None:
     return lengths[0] if len(lengths) == 1 and lengths[0].isascii() and lengths[0].isdigit() else None
 
 
-def _end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def _end_to_end(headers: Iterable[tuple[str, str]], *, kept: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
     fields = [(name.lower(), name, value) for name, value in headers]
     named = {token.strip().lower() for low, _, value in fields if low == "connection" for token in value.split(",")}
-    dropped = HOP_BY_HOP | named
+    dropped = HOP_BY_HOP | (named - kept)
     return [(name, value) for low, name, value in fields if low not in dropped and not low.startswith("proxy-")]
 
 

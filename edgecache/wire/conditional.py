@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from edgecache.wire.http_dates import parse_date
 
 _ENTITY_TAG = re.compile(r'(?:W/)?"[^"]*"')
-_RANGE = re.compile(r"bytes=[ \t]*(\d{0,19})-(\d{0,19})[ \t]*", re.IGNORECASE)
+_RANGE = re.compile(r"bytes=[ \t]*(\d{0,19})-(\d{0,19})[ \t]*", re.ASCII | re.IGNORECASE)
 _OF_A_304 = ("cache-control", "content-location", "date", "etag", "expires", "last-modified", "vary", "age")
 
 Headers = tuple[tuple[str, str], ...]
