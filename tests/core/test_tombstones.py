@@ -164,6 +164,30 @@ def test_how_many_others_seem_purged(folded: int, expected: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("behind", "expected"), [(190_000, 0.0), (210_000, 0.005), (220_000, 0.021), (250_000, 0.299), (300_000, 0.859)]
+)
+def test_how_long_entries_outlive_what_is_remembered(
+    full: tuple[Tombstones, int], behind: int, expected: float
+) -> None:
+    """Entries with four tags of their own, and purges of other tags; the share that is dead is in docs/purge.md."""
+    tombstones, newest = full
+    broad = (EVERYTHING, Tag(Kind.SCOPE, "team"), Tag(Kind.ROUTE, "r"), Tag(Kind.MODEL, "m"))
+    own = [(*broad, Tag(Kind.URL, f"/{n}"), Tag(Kind.ID, f"{n:032x}"), *keys([f"a{n}", f"b{n}"])) for n in range(3_000)]
+    dead = sum(tombstones.newer(tags, newest - behind // 100) is not None for tags in own) / len(own)
+    print(f"{behind:,} tags purged since: {100 * dead:.1f} % dead")
+    assert dead == pytest.approx(expected, abs=0.0006)
+
+
+@pytest.fixture(scope="module")
+def full() -> tuple[Tombstones, int]:
+    """600,000 different tags were purged, a hundred at a time."""
+    tombstones = Tombstones(200_000, "seed 1")
+    for sequence in range(1, 6_001):
+        tombstones.put(keys(f"purged-{sequence}-{number}" for number in range(100)), sequence)
+    return tombstones, 6_000
+
+
+@pytest.mark.parametrize(
     "damaged",
     [
         FrozenFloors(b"1", (0,)),
