@@ -38,7 +38,8 @@ def _all(standing: Any) -> int:
 
 
 def count(standing: Any) -> str:
-    return f"{len(standing['applied'])} of {_all(standing)} nodes"
+    unknown = f", {standing['unknown']}" if "unknown" in standing else ""
+    return f"{len(standing['applied'])} of {_all(standing)} nodes{unknown}"
 
 
 def nodes(standing: Any) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The purge calls: Fastly's shapes, so that its clients work, and ours. On both listeners, never without a token."""
 
 import asyncio
+import hashlib
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,15 +18,16 @@ from edgecache.core.entry import Scope
 from edgecache.core.ledger import Ledger
 from edgecache.core.meaning import Meaning
 from edgecache.core.policy import WhenBlind
-from edgecache.core.ports import Audit, Embedder, Store
+from edgecache.core.ports import UNKNOWN, Audit, Embedder, Store
 from edgecache.core.purges import PurgeRecord
-from edgecache.edge import purge_calls, purge_rights
-from edgecache.edge.purge_audit import Order, Protocolled, Purges, printable, word
+from edgecache.edge import purge_calls, purge_previews, purge_rights
+from edgecache.edge.purge_audit import Order, Protocolled, Purges, printable
 from edgecache.edge.purge_calls import Asked, Services, Similar
+from edgecache.edge.purge_previews import Busy, Walks, told
 from edgecache.edge.requests import credential, target
 from edgecache.errors import BadRequest, EmbeddingUnavailable, NotFound, RequestError, StoreUnavailable, Unauthenticated
 from edgecache.policy_book import PolicyBook
-from edgecache.purge.preview import CUT, Preview, Walk
+from edgecache.purge.preview import Walk
 from edgecache.purge.roll import Ordered, Standing
 
 WALK = 60.0
@@ -32,6 +35,10 @@ WALK = 60.0
 COUNT = 2.0
 """Seconds for which the answer to a purge by meaning waits for what it hit to be counted."""
 
+NOT_NAMED = "1 unknown: nodes of the log before this one, if any"
+"""Of `UNKNOWN` on the roll, which is no node."""
+
+_log = logging.getLogger("edgecache.purge")
 _OURS = re.compile(r"/service/[^/]*/purge(_all|/.*)?|/purge/.*")
 _PROGRESS = re.compile(r"/purge/progress/([0-9a-f]{1,64})")
 
@@ -79,7 +86,7 @@ class PurgeApi:
         self._clock = clock
         self._new_id = new_id
         self._node = node
-        self._walking = asyncio.Lock()
+        self._walks = Walks()
 
     def owns(self, method: str, path: str) -> bool:
         """Whether a request is a purge call. The method PURGE is ours on every path."""
@@ -94,9 +101,10 @@ class PurgeApi:
             path, _ = target(request)
             answer = self._progress(path) if request.method == "GET" else await self._call(request, path, token)
         except RequestError as error:
-            return _json({"msg": type(error).__name__, "detail": error.message}, error.status)
+            return _refusal(type(error).__name__, error)
         except StoreUnavailable as error:
-            return _json({"msg": "Not purged", "detail": f"The purge log did not take it, ask again: {error}"}, 503)
+            _log.warning("a purge was not taken: %s", error)
+            return _refusal("Not purged", Unavailable("The purge log did not take it: ask again."))
         return _json(answer)
 
     def _authenticate(self, request: web.BaseRequest) -> Token:
@@ -109,7 +117,7 @@ class PurgeApi:
         asked = await purge_calls.read(request, path, self._services, self._secret)
         scopes = purge_rights.scopes(asked, token, self._services.named)
         orders = await self._orders(asked, scopes)
-        return await (self._shown(orders) if asked.dry_run else self._purge(asked, orders, token))
+        return await (self._shown(orders, token) if asked.dry_run else self._purge(asked, orders, token))
 
     # --- what is to be ordered ------------------------------------------------------------------------------------
 
@@ -118,18 +126,25 @@ class PurgeApi:
         if asked.similar is None:
             tags = purge_rights.narrowed(asked.tags, scopes)
             return [Order(id=self._new_id(), tags=tags, effect=asked.effect)]
+        purge_rights.check_meanings(scopes)
         meaning = await self._meaning(asked.similar)
-        text = f"meaning within {meaning.radius:g} of {asked.similar.text[:CUT]!r}"
+        words = f"meaning within {meaning.radius:g} of {self._mark(asked.similar.text)}"
         return [
             Order(
                 id=self._new_id(),
                 tags=(),
                 effect=asked.effect,
                 meaning=msgspec.structs.replace(meaning, scope=scope),
-                words=printable(text + (f" within {scope}" if scope else "")),
+                words=printable(words + (f" within {scope}" if scope else "")),
             )
             for scope in scopes or ("",)
         ]
+
+    def _mark(self, text: str) -> str:
+        """Of a text that may be a person's question: whoever has it and the secret can tell that it is the one."""
+        content = text.encode(errors="surrogatepass")
+        digest = hashlib.blake2b(content, digest_size=8, key=self._secret[:64], person=b"meaning").hexdigest()
+        return f"a text of {len(text)} characters, {digest}"
 
     async def _meaning(self, similar: Similar) -> Meaning:
         text = normalise(similar.text)
@@ -150,7 +165,7 @@ class PurgeApi:
     async def _purge(self, asked: Asked, orders: Sequence[Order], token: Token) -> dict[str, Any]:
         now = asyncio.get_running_loop().time
         started = now()
-        walk = asyncio.create_task(self._count(orders)) if asked.similar is not None else None
+        walk = asyncio.create_task(self._count(orders, token)) if asked.similar is not None else None
         try:
             ordered = [await self._protocolled.order(token.name, order) for order in orders]
             waited = await self._wait(ordered[-1], started) if asked.wait else {}
@@ -171,8 +186,11 @@ class PurgeApi:
     async def _wait(self, ordered: Ordered, started: float) -> dict[str, Any]:
         nodes = await self._purges.wait_all(ordered)
         milliseconds = 1_000 * (asyncio.get_running_loop().time() - started)
+        standing = self._purges.progress(ordered.record.id)
+        unknown = standing is not None and UNKNOWN in standing.blind
         return {
-            "nodes": {"applied": nodes.applied, "blind": nodes.blind},
+            "nodes": {"applied": nodes.applied, "blind": nodes.blind - unknown},
+            **({"unknown": NOT_NAMED} if unknown else {}),
             "serve_stale_routes": self._serve_stale(),
             "ms": round(milliseconds, 1),
         }
@@ -187,9 +205,14 @@ class PurgeApi:
         standing = self._purges.progress(found[1])
         if standing is None:
             raise NotFound("This node has ordered no such purge, or has forgotten it since.")
+        shown = self._with_this_node(standing)
+        unknown = UNKNOWN in (*shown.waiting, *shown.blind)
         return {
             "id": found[1],
-            **msgspec.to_builtins(self._with_this_node(standing)),
+            **msgspec.to_builtins(shown),
+            "waiting": [name for name in shown.waiting if name != UNKNOWN],
+            "blind": [name for name in shown.blind if name != UNKNOWN],
+            **({"unknown": NOT_NAMED} if unknown else {}),
             "serve_stale_routes": self._serve_stale(),
         }
 
@@ -202,21 +225,23 @@ class PurgeApi:
 
     # --- look -----------------------------------------------------------------------------------------------------
 
-    async def _shown(self, orders: Sequence[Order]) -> dict[str, Any]:
+    async def _shown(self, orders: Sequence[Order], token: Token) -> dict[str, Any]:
         """Nothing is purged."""
         try:
-            async with self._walking:
+            with self._walks.begin(token):
                 preview = await self._walk(orders).run(WALK)
         except StoreUnavailable as error:
-            raise Unavailable(f"The store cannot be read: {error}") from None
-        return {"status": "ok", "dry_run": True, **_found(preview)}
+            _log.warning("no preview: %s", error)
+            raise Unavailable("The store cannot be read now: ask again.") from None
+        return {"status": "ok", "dry_run": True, **told(preview, token)}
 
-    async def _count(self, orders: Sequence[Order]) -> dict[str, Any]:
+    async def _count(self, orders: Sequence[Order], token: Token) -> dict[str, Any]:
         """What a purge that is happening hits. It is not undone where that cannot be told."""
         try:
-            return _found(await self._walk(orders).run(COUNT))
-        except StoreUnavailable:
-            return {"count": None, "examples": [], "uncompared": None, "complete": False}
+            with self._walks.begin(token):
+                return told(await self._walk(orders).run(COUNT), token)
+        except (StoreUnavailable, Busy):
+            return purge_previews.UNKNOWN
 
     def _walk(self, orders: Sequence[Order]) -> Walk:
         now = self._clock()
@@ -227,17 +252,11 @@ class PurgeApi:
         return f"<PurgeApi {self._services!r} {self._protocolled!r}>"
 
 
-def _found(preview: Preview) -> dict[str, Any]:
-    return {
-        "count": preview.count,
-        "examples": [
-            {"id": example.id, "question": example.question, "tags": [word(tag) for tag in example.tags]}
-            for example in preview.examples
-        ],
-        "uncompared": preview.uncompared,
-        "complete": preview.complete,
-    }
+def _refusal(what: str, error: RequestError) -> web.Response:
+    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    return _json({"msg": what, "detail": error.message}, error.status, headers)
 
 
-def _json(value: Any, status: int = 200) -> web.Response:
-    return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")
+def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    body = msgspec.json.encode(value)
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers)

@@ -20,6 +20,7 @@ from edgecache.purge import orders
 from edgecache.wire import surrogate
 
 BODY_LIMIT = 1 << 20
+MAX_USER_BYTES = 1_024
 SOFT = "Fastly-Soft-Purge"
 
 _SERVICE = re.compile(r"/service/(?P<service>[^/]*)/(?P<call>purge_all|purge)(?:/(?P<key>.*))?")
@@ -113,6 +114,8 @@ async def _named(request: web.BaseRequest, path: str, services: Services, secret
         return Asked(similar=similar, within=services.named(similar.scope) if similar.scope else None), similar
     if path == "/purge/user":
         user = await _said(request, User)
+        if (length := len(user.user.encode(errors="surrogatepass"))) > MAX_USER_BYTES:
+            raise BadRequest(f"A user's name has at most {MAX_USER_BYTES:,} bytes, this one {length:,}.")
         return Asked(tags=orders.by_user(user.user, secret)), user
     return _of_path(path, services), await _said(request, DryRun)
 

@@ -10,6 +10,8 @@ from edgecache.errors import BadRequest, Forbidden
 
 MOST_TAGS = 1_024
 """Tags of one record: 256 keys, each in up to four scopes."""
+MOST_MEANINGS = 16
+"""Records of one call by meaning, one for each scope: every fill is compared with each of them."""
 
 
 def scopes(asked: Asked, token: Token, named: Callable[[str], Scope]) -> Sequence[Scope]:
@@ -40,6 +42,15 @@ def narrowed(tags: Sequence[Tag], scopes: Sequence[Scope]) -> tuple[Tag, ...]:
             f"This token's {len(scopes)} tenants count for each key: at most {most} keys go into one purge."
         )
     return tuple(within(scope, tag) for scope in scopes for tag in tags)
+
+
+def check_meanings(scopes: Sequence[Scope]) -> None:
+    """Raises BadRequest."""
+    if len(scopes) > MOST_MEANINGS:
+        raise BadRequest(
+            f"This token's {len(scopes)} tenants would make a purge each, at most {MOST_MEANINGS} go into one call: "
+            "name one at a time as `scope`, or use a token with fewer tenants."
+        )
 
 
 def _check_keys(asked: Asked, token: Token) -> None:

@@ -1,5 +1,6 @@
 """The push call: answers put here by their owner before anyone asks. On both listeners, never without a token."""
 
+import logging
 import time
 
 import msgspec
@@ -16,6 +17,8 @@ from edgecache.flow.pushed import Rights
 
 PATH = "/push"
 BODY_LIMIT = 4 << 20
+
+_log = logging.getLogger("edgecache.push")
 
 
 class PushApi:
@@ -38,7 +41,10 @@ class PushApi:
         except RequestError as error:
             return _json({"msg": type(error).__name__, "detail": error.message}, error.status)
         except StoreUnavailable as error:
-            return _json({"msg": "Not pushed", "detail": f"Nothing was stored, push again: {error}"}, 503)
+            _log.warning("a push was not taken: %s", error)
+            return _json(
+                {"msg": "Not pushed", "detail": "The purge log did not take it, nothing was stored: push again."}, 503
+            )
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         started = time.perf_counter()

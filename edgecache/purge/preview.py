@@ -94,7 +94,7 @@ class Walk:
             return
         self._count += 1
         if len(self._examples) < EXAMPLES:
-            self._examples.append(Example(entry.id, entry.question[:CUT], entry.tags))
+            self._examples.append(Example(entry.id, _shown(entry)[:CUT], entry.tags))
 
     def _meant(self, entry: Entry) -> Tag | None:
         if entry.document is not None:
@@ -104,3 +104,8 @@ class Walk:
 
     def __repr__(self) -> str:
         return f"<Walk {self._count} hit, {self._uncompared} uncompared>"
+
+
+def _shown(entry: Entry) -> str:
+    """A document's path without its query, in which there may be what only its reader should have."""
+    return entry.question if entry.document is None else entry.question.partition("?")[0]

@@ -15,7 +15,7 @@ from math import isinf
 
 import msgspec
 
-from edgecache.core.ports import Log, Member
+from edgecache.core.ports import UNKNOWN, Log, Member
 from edgecache.core.purges import PurgeRecord
 from edgecache.errors import StoreUnavailable
 from edgecache.purge.lease import MARGIN
@@ -251,7 +251,8 @@ class Roll:
             _log.warning("node %s cannot be taken off the roll, purges wait for it: %s", name, error)
         else:
             self._struck += 1
-            _log.warning("node %s, at %d in the purge log, is cut off: purges do not wait for it", name, applied)
+            level = logging.DEBUG if name == UNKNOWN else logging.WARNING
+            _log.log(level, "node %s, at %d in the purge log, is cut off: purges do not wait for it", name, applied)
 
     def __repr__(self) -> str:
         return f"<Roll watching={len(self._watching)} looks={self._looks} struck={self._struck}>"
