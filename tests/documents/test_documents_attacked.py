@@ -1,14 +1,16 @@
 """Attacks on pages, a test named after each: who poisons them, who gets another's, who makes a node hold too much."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pages import URL, asked, filled, get, is_hit, page, said, settled
 
 from edgecache.core.entry import MAX_TAGS
 from edgecache.core.reuse import LONGEST_VALUE, MAX_NAMES
+from edgecache.flow import document_answers
 from edgecache.testing.node import Clock, Node, RawConnection, running_node
 from edgecache.testing.raw_upstream import RawUpstream
 from edgecache.testing.scripted_upstream import Answer, ScriptedUpstream
@@ -152,7 +154,6 @@ async def test_conditional_requests_leave_nothing_behind(node: Node, origin: Scr
         async with RawConnection(node.port) as caller:
             await caller.send(b'GET /pages/%d HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: "x"\r\n\r\n' % number)
             await origin.wait_requests(number + 1)
-    await settled(node)
     await origin.wait_connections(0)
 
 
@@ -196,21 +197,25 @@ async def test_a_long_page_goes_out_in_pieces(
     telling: Node, origin: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attack: each of many callers who do not read held a copy of all of it."""
-    body = bytes(range(256)) * 4_096
+    body, taken = bytes(range(256)) * 4_096, []
+
+    async def counted(*whole: Any) -> AsyncIterator[bytes]:
+        async for piece in pieces(*whole):
+            taken.append(len(piece))
+            yield piece
+
+    pieces = document_answers._pieces
+    monkeypatch.setattr(document_answers, "_pieces", counted)
     await filled_streamed(telling, origin, body)
     whole = await get(telling)
     assert is_hit(whole) and whole.body == body and whole.headers["Content-Length"] == str(len(body))
     part = await get(telling, Range=f"bytes=1-{len(body) - 2}")
     assert (part.status, part.body, part.headers["Content-Length"]) == (206, body[1:-1], str(len(body) - 2))
+    assert max(taken) == document_answers.PIECE and sum(taken) == 2 * len(body) - 2
     head = await telling.ask("HEAD", URL)
     assert (head.body, head.headers["Content-Length"]) == (b"", str(len(body))) and len(origin.requests) == 1
-    monkeypatch.setattr("edgecache.flow.document_answers.PIECE", len(body))
-    monkeypatch.setattr("edgecache.flow.document_answers._pieces", _none)
-    assert (await get(telling, Range="bytes=0-9")).body == body[:10], "a short part of it is sent at once"
-
-
-def _none(*_: object) -> None:
-    raise AssertionError
+    assert (await get(telling, Range="bytes=0-9")).body == body[:10]
+    assert sum(taken) == 2 * len(body) - 2, "a short part of it goes at once"
 
 
 async def filled_streamed(node: Node, origin: ScriptedUpstream, body: bytes) -> None:
