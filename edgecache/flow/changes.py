@@ -17,7 +17,7 @@ from edgecache.purge.orders import document_tag
 
 _log = logging.getLogger("edgecache.documents")
 
-PAUSE = 0.05
+PAUSE = 0.02
 """Seconds from the end of an order to the next one: a caller who changes things all the time does not fill the log."""
 
 Order = Callable[[Sequence[Tag]], Awaitable[object]]
