@@ -146,8 +146,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _without_password(url: str) -> str:
-    before, at, after = url.rpartition("@")
-    return f"{before.partition('://')[0]}://...@{after}" if at else url
+    """Scheme, hosts and path. A password may stand before an `@` or in the query, and hold any of `@?#/` itself."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    shown, *query = re.split("[?#]", rest, maxsplit=1)
+    before, at, after = shown.rpartition("@")
+    if not at and query and "@" in query[0]:
+        return f"{scheme}://..."  # which of both is the host cannot be told
+    return f"{scheme}://{'...@' if at else ''}{after}" if scheme else after
 
 
 def address(text: str) -> tuple[str, int]:

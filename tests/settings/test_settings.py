@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgecache.errors import InvalidSettings
-from edgecache.settings import Settings, UpstreamSettings, address, is_loopback, load
+from edgecache.settings import Settings, StoreSettings, UpstreamSettings, address, is_loopback, load
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -163,3 +163,24 @@ def test_addresses() -> None:
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis://u:SECRET@h:1/0", "redis://...@h:1/0"),
+        ("redis://:SE@CRET@h:1/0", "redis://...@h:1/0"),
+        ("redis://:SE/CRET@h:1/0", "redis://...@h:1/0"),
+        ("redis://:SE?CRET@h:1/0", "redis://..."),
+        ("redis://:SE#CRET@h:1/0", "redis://..."),
+        ("redis://h:1/0?password=SECRET", "redis://h:1/0"),
+        ("redis+sentinel://u:SECRET@a:1,b:2/svc/0?sentinel_password=SECRET", "redis+sentinel://...@a:1,b:2/svc/0"),
+        ("redis+sentinel://a:1/svc?sentinel_password=SE@CRET", "redis+sentinel://..."),
+        ("h:1/0?password=SECRET", "h:1/0"),
+    ],
+)
+def test_no_password_of_a_store_is_shown(url: str, shown: str) -> None:
+    said = repr(StoreSettings(url=url))
+    assert said == f"<StoreSettings {shown} edgecache>"
+    assert "CRET" not in said + repr(Settings(store=StoreSettings(url=url)))
