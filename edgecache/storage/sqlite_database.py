@@ -96,6 +96,12 @@ class SqliteDatabase:
         """What `work` returns, once it is committed."""
         return await asyncio.wrap_future(self.submit(work, durable=durable))
 
+    async def settle(self) -> bool:
+        """See `SqliteWriter.settle`."""
+        if self._writer is None:
+            raise StoreUnavailable(f"{self.path} is {'read-only here' if self.read_only else 'not open'}")
+        return await asyncio.wrap_future(self._writer.settle())
+
     def _open(self) -> None:
         try:
             if not self.read_only:
@@ -115,6 +121,7 @@ class SqliteDatabase:
         connection = _connect(self.path)
         try:
             connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA secure_delete=ON")  # by default where Debian made SQLite, not everywhere
             _create_tables(connection)
         except BaseException:
             connection.close()

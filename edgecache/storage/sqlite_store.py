@@ -34,6 +34,7 @@ class SqliteStore:
         self._database = database
         self._codec = Codec()
         self._gets = self._hits = self._puts = self._deleted = 0
+        self._unsettled = False
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self._database!r} {self.statistics()}>"
@@ -79,19 +80,29 @@ class SqliteStore:
     async def delete(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         deleted = await self._database.write(lambda connection: _delete(connection, entries), durable=False)
         self._deleted += len(deleted)
+        self._unsettled = self._unsettled or bool(deleted)
         return deleted
 
     async def scan(self) -> AsyncIterator[Sequence[Entry]]:
-        """By row number, which replacing an entry keeps: what is there all the while comes exactly once."""
+        """By row number, which replacing an entry keeps: what is there all the while comes exactly once. At its end
+        nothing is left in the files of what was deleted by then: the reaper's passes end so, and with them erasures.
+        """
         after = 0
         while True:
             rows = await self._database.read(partial(_page, after=after))
             if not rows:
+                await self._settle()
                 return
             after = rows[-1][0]
             batch = await off_loop(sum(len(head) for _, head, _ in rows), self._decode_heads, rows)
             if batch:
                 yield batch
+
+    async def _settle(self) -> None:
+        """Once for many deletions; what was deleted meanwhile, or could not be settled, is left to the next scan."""
+        if self._unsettled:
+            self._unsettled = False
+            self._unsettled = not await self._database.settle() or self._unsettled
 
     async def count(self) -> int:
         return await self._database.read(_count)

@@ -11,6 +11,8 @@ from edgecache.errors import StoreUnavailable
 
 T = TypeVar("T")
 
+BUSY_MS, SETTLE_MS = 5_000, 100
+"""Milliseconds to wait for who reads: a write, and `settle`, which can be done later."""
 MAX_GROUP = 256
 """Jobs in one transaction: bounds how long the first waits for the last."""
 
@@ -19,6 +21,7 @@ class _Job(NamedTuple):
     work: Callable[[sqlite3.Connection], Any]
     durable: bool
     future: Future[Any]
+    apart: bool = False
 
 
 class SqliteWriter:
@@ -54,6 +57,17 @@ class SqliteWriter:
             self._jobs.put(_Job(work, durable, future))
         return future
 
+    def settle(self) -> Future[bool]:
+        """Bring what is committed into the file itself, and empty the log beside it (`-wal`), which keeps what was
+        overwritten or deleted. False where a reader was in the way.
+        """
+        future: Future[bool] = Future()
+        with self._closing:
+            if self._closed:
+                raise StoreUnavailable("the store is closed")
+            self._jobs.put(_Job(_checkpoint, False, future, apart=True))
+        return future
+
     def close(self) -> None:
         """Finish what was submitted. Blocks."""
         with self._closing:
@@ -66,7 +80,11 @@ class SqliteWriter:
         group: list[_Job | None] = []
         while None not in group:
             group = self._wait()
-            self._finish([job for job in group if job and job.future.set_running_or_notify_cancel()])
+            jobs = [job for job in group if job and job.future.set_running_or_notify_cancel()]
+            self._finish([job for job in jobs if not job.apart])
+            for job in jobs:
+                if job.apart:
+                    self._do_apart(job)
         self._connection.close()
 
     def _wait(self) -> list[_Job | None]:
@@ -87,6 +105,15 @@ class SqliteWriter:
         else:
             for job, result in zip(group, results, strict=True):
                 job.future.set_result(result)
+
+    def _do_apart(self, job: _Job) -> None:
+        """What cannot be in a transaction."""
+        try:
+            result = job.work(self._connection)
+        except Exception as error:  # noqa: BLE001 - as in `_finish`
+            job.future.set_exception(translated(error))
+        else:
+            job.future.set_result(result)
 
     def _fail(self, group: list[_Job], error: Exception) -> None:
         if len(group) > 1:
@@ -109,6 +136,15 @@ class SqliteWriter:
                 self._connection.execute("ROLLBACK")
         self._transactions += 1
         return results
+
+
+def _checkpoint(connection: sqlite3.Connection) -> bool:
+    connection.execute(f"PRAGMA busy_timeout={SETTLE_MS}")
+    try:
+        busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+    return not busy
 
 
 def translated(error: Exception) -> Exception:

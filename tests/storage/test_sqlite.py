@@ -303,3 +303,46 @@ async def main(path):
 
 asyncio.run(main(pathlib.Path(sys.argv[1])))
 """
+
+
+async def test_what_was_deleted_is_in_no_file_when_the_next_walk_has_ended(storage: SqliteStorage, path: Path) -> None:
+    """An erasure: neither in free pages nor in the log beside the file."""
+    secret = "SECRETQUESTION of alice"
+
+    def files() -> list[str]:
+        return [file.name for file in path.parent.iterdir() if secret.encode() in file.read_bytes()]
+
+    kept, gone = entry(1), entry(2, question=secret)
+    await storage.store.put(kept)
+    await storage.store.put(gone)
+    assert await asyncio.to_thread(files)
+    await storage.store.delete([gone])
+    assert await asyncio.to_thread(files)  # until then
+    assert list(await scanned(storage.store)) == [kept.key]
+    assert await asyncio.to_thread(files) == []
+    assert await storage.store.get(SCOPE, kept.key) == kept
+
+
+async def test_a_reader_in_the_way_leaves_it_to_the_next_walk(
+    storage: SqliteStorage, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgecache.storage.sqlite_writer.SETTLE_MS", 1)
+    found = entry()
+    await storage.store.put(found)
+    reader = sqlite3.connect(path, isolation_level=None)
+    try:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM entries").fetchone()
+        await storage.store.delete([found])
+        await scanned(storage.store)
+        assert path.with_name(path.name + "-wal").stat().st_size > 0
+    finally:
+        reader.close()
+    await scanned(storage.store)
+    assert path.with_name(path.name + "-wal").stat().st_size == 0
+
+
+async def test_what_is_deleted_is_overwritten(storage: SqliteStorage) -> None:
+    """Not every SQLite does so unasked."""
+    (on,) = await storage.store._database.write(lambda c: c.execute("PRAGMA secure_delete").fetchone(), durable=False)
+    assert on == 1
