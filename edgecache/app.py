@@ -73,7 +73,9 @@ class App:
         self._local: Generator | None = local or make_local(settings.local, self._cache, progress)
         self._upstream = UpstreamPool([target_of(u) for u in settings.upstream]) if settings.upstream else None
         self._book = PolicyBook(Path(settings.policies), tuple(u.name for u in settings.upstream))
-        self._tokens = Tokens(self.storage.registry, clock=self._clock, random=secrets.token_hex)
+        self._tokens = Tokens(
+            self.storage.registry, clock=self._clock, random=secrets.token_hex, anonymous=settings.anonymous
+        )
         self._purge_log = PurgeLog(
             self.storage.log,
             self.storage.registry,

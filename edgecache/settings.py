@@ -141,6 +141,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.data_folder or platformdirs.user_data_dir("edgecache"))
 
     @property
+    def anonymous(self) -> str:
+        """The scope of callers without a credential; empty where they are refused."""
+        host, _ = address(self.listen.traffic)
+        return self.anonymous_scope or ("local" if is_loopback(host) else "")
+
+    @property
     def node_name(self) -> str:
         return self.node or socket.gethostname()
 
@@ -151,7 +157,7 @@ def _without_password(url: str) -> str:
     if not separator:
         scheme, rest = "", url
     shown, *query = re.split("[?#]", rest, maxsplit=1)
-    before, at, after = shown.rpartition("@")
+    _, at, after = shown.rpartition("@")
     if not at and query and "@" in query[0]:
         return f"{scheme}://..."  # which of both is the host cannot be told
     return f"{scheme}://{'...@' if at else ''}{after}" if scheme else after

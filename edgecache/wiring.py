@@ -109,7 +109,7 @@ class Wiring:
         return Fills(tiers, parts.ledger, admission, clock=self._clock)
 
     async def _claim(self, entry: Entry, tags: tuple[Tag, ...]) -> None:
-        await self._parts.purges.order(tags, effect=Effect.CLAIM, claimed=(entry.scope, entry.key))
+        await self._parts.purges.order(tags, effect=Effect.CLAIM, claimed=(entry.scope, entry.key), tracked=False)
 
     def _flow(self) -> Flow:
         parts = self._parts
@@ -147,7 +147,6 @@ class Wiring:
             secret=self._secret,
             clock=self._clock,
             new_id=self._new_id,
-            anonymous=self._anonymous,
             node=self._name,
             ordered=parts.reaper.ordered,
         )
@@ -167,7 +166,7 @@ class Wiring:
             new_id=self._new_id,
             ordered=parts.reaper.ordered,
         )
-        return PushApi(push, parts.tokens, anonymous=self._anonymous, bodies=self._bodies)
+        return PushApi(push, parts.tokens, bodies=self._bodies)
 
     def _documents(self) -> Documents | None:
         parts = self._parts

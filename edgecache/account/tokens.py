@@ -8,6 +8,8 @@ from collections.abc import Callable
 import msgspec
 
 from edgecache.account.grants import Grant, Token, problems, refused
+from edgecache.account.scopes import TOKEN, named
+from edgecache.core.entry import Scope
 from edgecache.core.ports import Registry
 from edgecache.errors import BadRequest, Forbidden, NotFound, Unauthenticated
 
@@ -18,10 +20,15 @@ _log = logging.getLogger("edgecache.tokens")
 
 
 class Tokens:
-    """All tokens in memory, by digest. `generation` changes whenever the set of them does."""
+    """All tokens in memory, by digest. `generation` changes whenever the set of them does. `anonymous` is the scope of
+    callers without a credential, which no token's may be called like.
+    """
 
-    def __init__(self, registry: Registry, *, clock: Callable[[], float], random: Callable[[int], str]) -> None:
+    def __init__(
+        self, registry: Registry, *, clock: Callable[[], float], random: Callable[[int], str], anonymous: str = ""
+    ) -> None:
         self._registry = registry
+        self._anonymous = anonymous
         self._clock = clock
         self._random = random
         self._by_digest: dict[str, Token] = {}
@@ -68,6 +75,15 @@ class Tokens:
             raise Forbidden(refused(token, grants[0]))
         return token
 
+    def named(self, name: str) -> Scope:
+        """The scope that `name` means. Raises BadRequest where it could be either of two."""
+        if name == self._anonymous and any(token.scope == name for token in self._by_digest.values()):
+            raise BadRequest(
+                f"{name!r} is the scope of callers without a credential and that of a token: write `{TOKEN}{name}` for "
+                "the token's, or change `anonymous_scope`."
+            )
+        return named(name, self._anonymous)
+
     def all(self) -> list[Token]:
         return sorted(self._by_digest.values(), key=lambda token: token.name)
 
@@ -85,6 +101,8 @@ class Tokens:
         token = Token(name, scope, grants, _digest(secret), self._clock(), tags=tags, tenants=tenants)
         if found := problems(token):
             raise BadRequest(" ".join(found))
+        if scope == self._anonymous:
+            raise BadRequest(f"{scope!r} is the scope of callers without a credential: choose another for the token.")
         async with self._changing:
             await self._add(token)
         return secret

@@ -11,7 +11,6 @@ import msgspec
 from aiohttp import web
 
 from edgecache.account.grants import PURGING, Token
-from edgecache.account.scopes import named
 from edgecache.account.tokens import Tokens
 from edgecache.core.canonical import normalise
 from edgecache.core.entry import Scope
@@ -50,8 +49,7 @@ class Unavailable(RequestError):
 
 
 class PurgeApi:
-    """`service` is the deployment's id for Fastly's clients, `services` are further ids, each for a scope; `anonymous`
-    is the scope of callers without a credential, `node` what this one is called on the roll. `ordered` is told the id
+    """`service` is the deployment's id for Fastly's clients, `services` are further ids, each for a scope, `node` what this one is called on the roll. `ordered` is told the id
     of each purge ordered here.
     """
 
@@ -70,7 +68,6 @@ class PurgeApi:
         secret: bytes,
         clock: Callable[[], float],
         new_id: Callable[[], str],
-        anonymous: str,
         node: str,
         ordered: Callable[[str], None],
     ) -> None:
@@ -81,7 +78,7 @@ class PurgeApi:
         self._ledger = ledger
         self._embedder = embedder
         self._book = book
-        self._services = Services(service, services, lambda name: named(name, anonymous))
+        self._services = Services(service, services, tokens.named)
         self._secret = secret
         self._clock = clock
         self._new_id = new_id

@@ -74,17 +74,16 @@ class Services:
 
     def __init__(self, service: str, further: Mapping[str, str], named: Callable[[str], Scope]) -> None:
         self._service = service
-        self._further = {name: named(scope) for name, scope in further.items()}
+        self._further = dict(further)
         self.named = named
 
     def scope_of(self, service: str) -> Scope | None:
         """None for all of the deployment. Raises NotFound."""
         if service == self._service:
             return None
-        try:
-            return self._further[service]
-        except KeyError:
-            raise NotFound(f"There is no service {service[:80]!r}; this one is {self._service!r}.") from None
+        if service not in self._further:
+            raise NotFound(f"There is no service {service[:80]!r}; this one is {self._service!r}.")
+        return self.named(self._further[service])
 
     def __repr__(self) -> str:
         return f"<Services {self._service} and {len(self._further)} further>"

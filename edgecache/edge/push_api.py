@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 
 import msgspec
 from aiohttp import web
@@ -22,12 +23,11 @@ _log = logging.getLogger("edgecache.push")
 
 
 class PushApi:
-    """`anonymous` is the scope of callers without a credential."""
+    """`bodies` is shared with all else that is read whole."""
 
-    def __init__(self, push: Push, tokens: Tokens, *, anonymous: str, bodies: BodyBudget) -> None:
+    def __init__(self, push: Push, tokens: Tokens, *, bodies: BodyBudget) -> None:
         self._push = push
         self._tokens = tokens
-        self._anonymous = anonymous
         self._bodies = bodies
 
     def owns(self, method: str, path: str) -> bool:
@@ -57,23 +57,19 @@ class PushApi:
         secret = request.headers.get("Fastly-Key") or credential(request.headers)
         if not secret:
             raise Unauthenticated("Pushing needs a token: send it as `Authorization: Bearer`.")
-        return rights_of(self._tokens.holder(secret, Grant.PUSH), self._anonymous)
+        return rights_of(self._tokens.holder(secret, Grant.PUSH), self._tokens.named)
 
     def __repr__(self) -> str:
         return f"<PushApi {PATH} {self._push!r}>"
 
 
-def rights_of(token: Token, anonymous: str) -> Rights:
+def rights_of(token: Token, named: Callable[[str], Scope]) -> Rights:
     """What a token that may push may push."""
-    tenants = frozenset(scopes.named(name, anonymous) for name in token.tenants)
-
-    def scope_of(name: str) -> Scope:
-        return scopes.named(name, anonymous)
-
+    tenants = frozenset(map(named, token.tenants))
     return Rights(
         who=token.name,
         scope=scopes.of_tenant(token.scope),
-        scope_of=scope_of,
+        scope_of=named,
         may_push=lambda scope: not tenants or scope in tenants,
         may_tag=token.may_touch,
         limited=bool(token.tags),

@@ -282,6 +282,21 @@ async def test_who_is_refused(tokens: Tokens) -> None:
         known.identify(purger)
 
 
+async def test_a_name_that_could_be_two_scopes_is_refused(registry: Registry) -> None:
+    """`anonymous_scope` set to what tokens' scopes were called before: a purge would hit others than were meant."""
+    before = Tokens(registry, clock=lambda: 0.0, random=lambda count: "0" * 2 * count)  # type: ignore[arg-type]
+    await before.create("a", "acme", (Grant.TRAFFIC,))
+    after = Tokens(registry, clock=lambda: 0.0, random=lambda count: "1" * 2 * count, anonymous="acme")  # type: ignore[arg-type]
+    await after.open()
+    with pytest.raises(BadRequest, match="`token:acme`"):
+        after.named("acme")
+    assert after.named("token:acme") == scopes.of_tenant("acme")
+    with pytest.raises(BadRequest, match="choose another"):
+        await after.create("b", "acme", (Grant.TRAFFIC,))
+    await after.revoke("a")
+    assert after.named("acme") == "acme"
+
+
 async def test_scopes_are_called_as_their_tokens_are(tokens: Tokens) -> None:
     known = await callers(tokens)
     team = known.identify(await tokens.create("a", "team", (Grant.TRAFFIC,))).scope
