@@ -69,6 +69,8 @@ class DocumentFlow:
         fence = self._fence
         if entry is None or not fence.is_alive(entry) or not fence.may_serve(wanted.route):
             return Use.NONE
+        if not set(wanted.tags).issubset(entry.tags):  # kept under another rule: purging this one's tags would spare it
+            return Use.NONE
         softened = fence.ledger.softened(entry.tags, entry.horizon)
         return use(entry, wanted.demands, softened, fence.clock())
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,21 @@ async def test_a_purged_page_is_fetched_anew(node: Node, origin: ScriptedUpstrea
     origin.enqueue(page(b"new"))
     assert (await get(node)).body == b"new"
     assert asked(origin).header("If-None-Match") is None, "what was purged is not even validated"
+
+
+async def test_a_page_kept_before_the_rule_had_a_tag_is_not_served_under_it(
+    node: Node, origin: ScriptedUpstream, tmp_path: Path
+) -> None:
+    """A purge of the new tag, or of the rule by its new name, would spare it."""
+    await filled(node, origin, page())
+    policy = '[[route]]\nname = "shop"\npath = "/pages/*"\nmode = "http"\ntags = ["site"]\n'
+    await asyncio.to_thread((tmp_path / "policies" / "policy.toml").write_text, policy)
+    assert (await node.manage("POST", "/admin/policy/reload")).status == 200
+    origin.enqueue(page(b"of the new rule"))
+    assert (await get(node)).body == b"of the new rule"
+    await settled(node)
+    assert is_hit(await get(node))
+    assert len(origin.requests) == 2
 
 
 async def test_another_purge_takes_nothing(node: Node, origin: ScriptedUpstream) -> None:
