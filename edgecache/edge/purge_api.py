@@ -49,8 +49,8 @@ class Unavailable(RequestError):
 
 
 class PurgeApi:
-    """`service` is the deployment's id for Fastly's clients, `services` are further ids, each for a scope, `node` what this one is called on the roll. `ordered` is told the id
-    of each purge ordered here.
+    """`service` is the deployment's id for Fastly's clients, `services` are further ids, each for a scope, `node` what
+    this one is called on the roll. `ordered` is told the id of each purge ordered here.
     """
 
     def __init__(
