@@ -10,7 +10,7 @@ import hashlib
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple, ParamSpec, TypeVar
 
 import msgspec
@@ -19,7 +19,6 @@ import zstandard
 from edgecache.core.entry import Entry
 from edgecache.core.ports import AuditLine
 from edgecache.core.purges import PurgeRecord
-from edgecache.core.tags import Tag
 from edgecache.errors import StoreUnavailable
 
 VERSION = 2
