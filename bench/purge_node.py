@@ -6,6 +6,7 @@ the system-wide monotonic clock, the same for all processes of one machine.
 """
 
 import asyncio
+import gc
 import sys
 import time
 from typing import Any
@@ -48,6 +49,8 @@ async def serve() -> None:
     notes = Notes(app)
     await app.open()
     sys.setswitchinterval(SWITCH)
+    gc.collect()
+    gc.freeze()  # as `edgecache serve` does
     assert app.traffic is not None and app.admin is not None
     say({"port": app.traffic.port, "admin": app.admin.port})
     while await asyncio.to_thread(sys.stdin.readline):
