@@ -11,7 +11,7 @@ serve: $(VENV)/.serve
 	@$(BIN)/edgecache serve
 
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest -q -m "not slow"
+	@$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
 
 test-all: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q
