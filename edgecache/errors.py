@@ -8,7 +8,8 @@ EdgecacheError
 ├── ModelSourceError                     (a model could not be fetched, checked or converted)
 └── RequestError                         (answered in the caller's own protocol)
     ├── BadRequest                  400
-    │   └── ContextTooLong          400
+    │   ├── ContextTooLong          400
+    │   └── Untranslatable          400  (another dialect cannot say the same)
     ├── Unauthenticated             401
     ├── Forbidden                   403
     ├── NotFound                    404
@@ -83,6 +84,10 @@ class BadRequest(RequestError):
 
 class ContextTooLong(BadRequest):
     code = "context_length_exceeded"
+
+
+class Untranslatable(BadRequest):
+    """What is asked or answered has no counterpart in another dialect."""
 
 
 class Unauthenticated(RequestError):

@@ -4,7 +4,7 @@ Every implementation of a port passes the same battery of tests. Foreign errors 
 what leaves a port's methods is in `edgecache.errors`.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -246,12 +246,26 @@ class Generator(Room, Protocol):
         """
 
 
+class Form(msgspec.Struct, frozen=True):
+    """The same request in the words of another dialect, or with another name of its model. `headers` take the place
+    of those of these names.
+    """
+
+    path: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A request for an upstream. `path` and `query` as they came, `query` without `?`; `headers` end to end only.
 
     `body` is bytes, or an iterator that can be read once (then it is never retried). `upstreams` names the
     acceptable ones, () for any. With `configured_key` an upstream that has a key of its own
     replaces the caller's credential by it; without, the caller's own goes on.
+
+    `dialect` is what `body` is written in and `model` the one it names; both empty for what is passed through. `form`
+    makes it of another dialect or another name of the model (Untranslatable where that cannot say the same).
+    `hedge`: after so many seconds without a head another upstream is asked too.
     """
 
     method: str
@@ -261,6 +275,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes | AsyncIterator[bytes]
     upstreams: tuple[str, ...] = ()
     configured_key: bool = False
+    dialect: str = ""
+    model: str = ""
+    form: Callable[[str, str], Form] | None = None
+    hedge: float | None = None
 
 
 class UpstreamReply(Protocol):
@@ -272,6 +290,10 @@ class UpstreamReply(Protocol):
 
     @property
     def upstream(self) -> str: ...
+
+    @property
+    def dialect(self) -> str:
+        """What its body is written in: that of the call, unless the upstream speaks another."""
 
     @property
     def status(self) -> int: ...

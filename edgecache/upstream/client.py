@@ -106,7 +106,7 @@ class Client:
         if coding is not None:
             response.close()
             return Failure(UpstreamBroken(f"upstream {self.target.name}: transfer coding {coding[:40]!r}"), True)
-        return Reply(self.target, response, deadline, self.tally)
+        return Reply(self.target, response, deadline, self.tally, call.dialect)
 
     def _failure(self, caught: Exception, deadline: Deadline) -> Failure:
         timed_out = isinstance(caught, TimeoutError)

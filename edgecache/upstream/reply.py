@@ -15,7 +15,10 @@ from edgecache.upstream.target import Target
 class Reply:
     """`UpstreamReply` of the ports. The end of the body gives the connection back; `close` before it drops it."""
 
-    def __init__(self, target: Target, response: aiohttp.ClientResponse, deadline: Deadline, tally: Tally) -> None:
+    def __init__(
+        self, target: Target, response: aiohttp.ClientResponse, deadline: Deadline, tally: Tally, dialect: str = ""
+    ) -> None:
+        self.dialect = dialect
         self._target = target
         self._response = response
         self._deadline = deadline
