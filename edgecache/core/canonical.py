@@ -33,7 +33,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     `fields` is all that is identity, under neutral names, with `text` taken out in such a way that no other request
     has the same `fields`. `text` is the last user text, empty where there is none to be fuzzy about. `model` is the
-    one asked for. `exact_only` and `uncacheable` say why, where it is so.
+    one asked for. `exact_only` and `uncacheable` say why, where it is so; `of_agent` that the history holds calls or
+    results of tools.
     """
 
     operation: str
@@ -42,6 +43,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     exact_only: str | None = None
     uncacheable: str | None = None
+    of_agent: bool = False
 
 
 class Identity(msgspec.Struct, frozen=True):
