@@ -118,52 +118,48 @@ class App:
             await self._start(self._upstream)
         if self._local is not None:  # closed after the listeners, opened after them too: its load takes a core
             self._stack.push_async_callback(self._local.close)
-        await self._serve(index, secret, tls)
+        sharing, reaper = await self._share(index)
+        wiring = self._wire(index, sharing, reaper, secret)
+        self._stack.push_async_callback(wiring.close)
+        self._watch(index, wiring, reaper)
+        await self._listen(wiring, tls)
         if self._local is not None:
             await self._local.open()
         self._tasks += [asyncio.create_task(self._rebuild_index(index)), asyncio.create_task(self._refresh_tokens())]
 
-    async def _serve(self, index: SemanticIndex, secret: bytes, tls: ssl.SSLContext | None) -> None:
-        store, ledger = self.storage.store, self._ledger
-        reaper = Reaper(
-            store, index, self._exact, ledger, self.storage.feed, self.storage.audit, self._embedder, clock=self._clock
-        )
+    async def _share(self, index: SemanticIndex) -> tuple[Sharing, Reaper]:
+        """What keeps this node's entries in step with other nodes and with what was purged."""
+        store, feed, ledger = self.storage.store, self.storage.feed, self._ledger
+        reaper = Reaper(store, index, self._exact, ledger, feed, self.storage.audit, self._embedder, clock=self._clock)
         self._rebuild = Rebuild(store, index, self._embedder, ledger, clock=self._clock)
-        sharing = Sharing(self.storage.feed, index, self._exact, self._rebuild)
+        sharing = Sharing(feed, index, self._exact, self._rebuild)
         self._purge_log.on_record(sharing.claimed)
         self._purge_log.on_record(reaper.heard)
         self._purge_log.on_applied(reaper.applied)
         await self._start(sharing)
         await self._start(reaper)
-        wiring = Wiring(
-            self._settings,
-            Parts(
-                storage=self.storage,
-                exact=self._exact,
-                ledger=self._ledger,
-                fence=self._fence,
-                index=index,
-                embedder=self._embedder,
-                local=self._local,
-                upstream=self._upstream,
-                book=self._book,
-                tokens=self._tokens,
-                purges=self._purge_log,
-                reaper=reaper,
-                sharing=sharing,
-                metrics=self._metrics,
-            ),
-            secret=secret,
-            name=self._name,
-            clock=self._clock,
-            new_id=_new_id,
+        return sharing, reaper
+
+    def _wire(self, index: SemanticIndex, sharing: Sharing, reaper: Reaper, secret: bytes) -> Wiring:
+        parts = Parts(
+            storage=self.storage,
+            exact=self._exact,
+            ledger=self._ledger,
+            fence=self._fence,
+            index=index,
+            embedder=self._embedder,
+            local=self._local,
+            upstream=self._upstream,
+            book=self._book,
+            tokens=self._tokens,
+            purges=self._purge_log,
+            reaper=reaper,
+            sharing=sharing,
+            metrics=self._metrics,
         )
-        self._stack.push_async_callback(wiring.fills.flights.close)
-        if wiring.document_fills is not None:
-            self._stack.push_async_callback(wiring.document_fills.flights.close)
-        if wiring.changes is not None:
-            self._stack.push_async_callback(wiring.changes.close)
-        self._watch(index, wiring, reaper)
+        return Wiring(self._settings, parts, secret=secret, name=self._name, clock=self._clock, new_id=_new_id)
+
+    async def _listen(self, wiring: Wiring, tls: ssl.SSLContext | None) -> None:
         admin = Admin(
             self._book,
             self._tokens,

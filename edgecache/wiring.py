@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
@@ -38,7 +39,7 @@ from edgecache.flow.tiers import Tiers
 from edgecache.policy_book import PolicyBook
 from edgecache.purge.log import PurgeLog
 from edgecache.purge.reaper import Reaper
-from edgecache.settings import Settings, address, is_loopback
+from edgecache.settings import Settings
 from edgecache.sharing import Sharing
 from edgecache.storage.redis import RedisStorage
 from edgecache.storage.sqlite import SqliteStorage
@@ -67,7 +68,7 @@ class Parts:
 
 
 class Wiring:
-    """`proxy` and `calls` are what the listeners ask; `fills` and `document_fills` have flights to be closed."""
+    """`proxy` and `calls` are what the listeners ask; `close` ends what their requests left under way."""
 
     def __init__(
         self,
@@ -126,12 +127,6 @@ class Wiring:
             gone=parts.sharing.missing,
         )
 
-    @property
-    def _anonymous(self) -> str:
-        """The scope of callers without a credential; empty where they are refused."""
-        host, _ = address(self._settings.listen.traffic)
-        return self._settings.anonymous_scope or ("local" if is_loopback(host) else "")
-
     def _purges(self) -> PurgeApi:
         parts = self._parts
         return PurgeApi(
@@ -182,7 +177,7 @@ class Wiring:
 
     def _proxy(self, flow: Flow, documents: Documents | None) -> Proxy:
         parts = self._parts
-        anonymous = self._anonymous
+        anonymous = self._settings.anonymous
         callers = Callers(
             parts.tokens,
             secret=self._secret,
@@ -207,6 +202,15 @@ class Wiring:
             bodies=self._bodies,
             clock=self._clock,
         )
+
+    async def close(self) -> None:
+        """Waits until what requests changed is in the log, then ends all fills. Safe twice."""
+        async with AsyncExitStack() as stack:  # the last comes first; each is closed, whatever becomes of the others
+            stack.push_async_callback(self.fills.flights.close)
+            if self.document_fills is not None:
+                stack.push_async_callback(self.document_fills.flights.close)
+            if self.changes is not None:
+                stack.push_async_callback(self.changes.close)
 
     def __repr__(self) -> str:
         return f"<Wiring {self._name}>"
