@@ -12,6 +12,8 @@ import msgspec
 
 from edgecache.core.entry import Entry, Scope
 from edgecache.core.generation import Finished, Piece, Prompt
+from edgecache.core.limits import Bound, Count, Counter, Taken
+from edgecache.core.prices import Spend
 from edgecache.core.purges import Logged, PurgeRecord
 
 
@@ -316,3 +318,27 @@ class Upstream(Room, Protocol):
         Raises:
             NoUpstream, UpstreamUnreachable, UpstreamTimeout
         """
+
+
+class Meters(Protocol):
+    """What all nodes together spent and saved, and what limits count."""
+
+    async def add(self, node: str, number: int, rows: Sequence[Spend]) -> None:
+        """What `node` counted, by day, scope and route. Its batches have growing numbers; one told twice counts once."""
+
+    async def scopes(self, day: str = "") -> Sequence[Spend]:
+        """By scope and route: of a day, as long as it is kept, or since ever."""
+
+    async def days(self, days: Sequence[str]) -> Sequence[Spend]:
+        """By route, of each of these days."""
+
+    async def take(self, bounds: Sequence[Bound], owed: Mapping[Counter, Count]) -> Taken:
+        """Add what is owed; then count a request in every counter, or in none where a bound is reached. All counters
+        are of one scope. Atomic.
+
+        Raises:
+            StoreUnavailable: nothing is known about whether it was counted.
+        """
+
+    async def charge(self, owed: Mapping[Counter, Count]) -> None:
+        """Add to counters of any scopes. May have been done in part where it raises."""
