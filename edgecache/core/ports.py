@@ -324,7 +324,7 @@ class Meters(Protocol):
     """What all nodes together spent and saved, and what limits count."""
 
     async def add(self, node: str, number: int, rows: Sequence[Spend]) -> None:
-        """What `node` counted, by day, scope and route. Its batches have growing numbers; one told twice counts once."""
+        """What `node` counted by day, scope and route, in batches with growing numbers; one told twice counts once."""
 
     async def scopes(self, day: str = "") -> Sequence[Spend]:
         """By scope and route: of a day, as long as it is kept, or since ever."""
