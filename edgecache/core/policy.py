@@ -5,13 +5,16 @@ import re
 import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
-from fnmatch import translate
 from functools import cached_property
 from typing import Annotated
 
 import msgspec
 
 from edgecache.core.entry import Scope, Source
+from edgecache.core.limits import Limit, read_limits
+from edgecache.core.patterns import Patterns
+from edgecache.core.patterns import compiled as _pattern
+from edgecache.core.prices import Prices, read_prices
 from edgecache.core.tags import MAX_KEY_BYTES, fits
 from edgecache.core.units import Duration, Size, read_table
 from edgecache.errors import InvalidPolicy
@@ -48,9 +51,6 @@ class Tier(StrEnum):
 
     LOCAL = "local"
     UPSTREAM = "upstream"
-
-
-Patterns = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknown_fields=True):
@@ -118,15 +118,13 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknown
         return _pattern(self.scopes)
 
 
-def _pattern(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(translate(pattern) for pattern in patterns))
-
-
 class Policy(msgspec.Struct, frozen=True):
-    """All rules in force. The first route that matches decides; `digest` names this set of rules."""
+    """All rules in force, prices and limits. The first route that matches decides; `digest` names this set of rules."""
 
     routes: tuple[Route, ...]
     digest: str
+    prices: Prices = Prices()
+    limits: tuple[Limit, ...] = ()
 
     def choose(self, path: str, model: str, scope: Scope) -> Route | None:
         """None for a path no rule names: it is passed through."""
@@ -143,28 +141,47 @@ def parse_policy(files: Mapping[str, bytes], upstreams: tuple[str, ...] | None =
         InvalidPolicy: with every problem, each as `file: key: what is wrong`.
     """
     problems: list[str] = []
-    tables = {where: table for name in sorted(files) for where, table in _tables(name, files[name], problems).items()}
+    written = {name: _read(name, files[name], problems) for name in sorted(files)}
+    tables = _tables(written, "route", problems)
     routes = [_route(table, where, problems) for where, table in tables.items()]
     _check_names(tables, upstreams, problems)
+    currencies = {
+        f"{name}: currency": content["currency"] for name, content in written.items() if "currency" in content
+    }
+    prices = read_prices(_tables(written, "price", problems), currencies, problems)
+    names = [str(table["name"]) for table in tables.values() if isinstance(table, Mapping) and "name" in table]
+    limits = read_limits(_tables(written, "limit", problems), names, problems)
     if problems:
         raise InvalidPolicy(problems)
     digest = hashlib.sha256(b"\0".join(name.encode() + b"\0" + files[name] for name in sorted(files))).hexdigest()
-    return Policy(tuple(route for route in routes if route is not None), digest[:16])
+    return Policy(tuple(route for route in routes if route is not None), digest[:16], prices, limits)
 
 
-def _tables(name: str, content: bytes, problems: list[str]) -> dict[str, object]:
-    """The rules of one file as they are written, by place."""
+def _read(name: str, content: bytes, problems: list[str]) -> Mapping[str, object]:
+    """One file as it is written."""
     try:
         table = tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:  # tomllib also lets plain ValueErrors of int() through
         problems.append(f"{name}: not TOML: {error}")
         return {}
-    problems.extend(f"{name}: {key}: unknown key, rules are written as [[route]]" for key in table if key != "route")
-    tables = table.get("route", [])
-    if not isinstance(tables, list):
-        problems.append(f"{name}: route: write [[route]], with two brackets")
-        return {}
-    return {f"{name}: route[{number}]": item for number, item in enumerate(tables, 1)}
+    problems.extend(
+        f"{name}: {key}: unknown key, rules are written as [[route]]; there are [[price]], [[limit]] and currency too"
+        for key in table
+        if key not in ("route", "price", "limit", "currency")
+    )
+    return table
+
+
+def _tables(written: Mapping[str, Mapping[str, object]], kind: str, problems: list[str]) -> dict[str, object]:
+    """The tables of one kind in all files, by place."""
+    found: dict[str, object] = {}
+    for name, content in written.items():
+        tables = content.get(kind, [])
+        if isinstance(tables, list):
+            found |= {f"{name}: {kind}[{number}]": item for number, item in enumerate(tables, 1)}
+        else:
+            problems.append(f"{name}: {kind}: write [[{kind}]], with two brackets")
+    return found
 
 
 def _route(table: object, where: str, problems: list[str]) -> Route | None:
