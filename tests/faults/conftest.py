@@ -3,7 +3,6 @@
 They are started once for all tests of a file that leave them as they were; where one fails, the next has others.
 """
 
-import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,17 +12,11 @@ from fault_nodes import Bench, Standing
 
 from edgecache.testing.cluster import Cluster
 from edgecache.testing.link import Link
-from edgecache.testing.redis_server import RedisServer, why_no_redis
-
-
-@pytest.fixture(scope="session", autouse=True)
-def redis_installed() -> None:
-    if reason := why_no_redis():
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+from edgecache.testing.redis_server import RedisServer
 
 
 @pytest.fixture(scope="module")
-def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+def standing(redis_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
     standing = Standing(tmp_path_factory.mktemp("standing"))
     try:
         yield standing
@@ -59,7 +52,7 @@ def link(standing: Standing) -> Link:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+async def bench(redis_installed: None, tmp_path: Path) -> AsyncIterator[Bench]:
     """For tests that start nodes of their own."""
     bench = Bench(tmp_path)
     async with bench.upstream:

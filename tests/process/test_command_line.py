@@ -9,7 +9,7 @@ import pytest
 import trustme
 from node_process import NodeProcess, Ran, run
 
-from edgecache.testing.redis_server import RedisServer, why_no_redis
+from edgecache.testing.redis_server import RedisServer
 
 
 def check(ran: Ran, code: int, *told: str) -> None:
@@ -136,9 +136,7 @@ async def test_the_doctor(node: NodeProcess) -> None:
     check(await run("doctor", folder=node.folder, EDGECACHE_STORE_URL="mysql://x"), 1, "FAIL  store:", "redis")
 
 
-async def test_the_doctor_says_that_a_server_forgets(tmp_path: Path) -> None:
-    if why := why_no_redis():
-        pytest.skip(why)
+async def test_the_doctor_says_that_a_server_forgets(redis_installed: None, tmp_path: Path) -> None:
     async with RedisServer(append_only=False) as server:
         found = await run("doctor", folder=tmp_path, EDGECACHE_STORE_URL=server.url)
     check(found, 1, "FAIL  store:", "keeps no append-only file")

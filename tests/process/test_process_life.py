@@ -1,7 +1,6 @@
 """Nodes as processes: killed, stopped, told to reload, started without a network, two on one Redis."""
 
 import asyncio
-import os
 import signal
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -10,7 +9,7 @@ import aiohttp
 import pytest
 from node_process import NodeProcess
 
-from edgecache.testing.redis_server import RedisServer, why_no_redis
+from edgecache.testing.redis_server import RedisServer
 from edgecache.testing.scripted_upstream import SSE_HEADERS, Answer, ScriptedUpstream, event
 
 DEADLINE = 10.0
@@ -146,9 +145,7 @@ async def test_sighup_reloads_the_policy_without_losing_a_request(make_node: Any
 
 
 @pytest.fixture
-async def redis() -> AsyncGenerator[RedisServer, None]:
-    if reason := why_no_redis():
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+async def redis(redis_installed: None) -> AsyncGenerator[RedisServer, None]:
     async with RedisServer() as server:
         yield server
 

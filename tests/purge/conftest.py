@@ -1,7 +1,6 @@
 """Ledgers over the real carriers of the log."""
 
 import itertools
-import os
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -17,7 +16,7 @@ from edgecache.core.ledger import Ledger
 from edgecache.purge.log import PurgeLog
 from edgecache.storage.redis import RedisStorage
 from edgecache.storage.sqlite import SqliteStorage
-from edgecache.testing.redis_server import RedisServer, why_no_redis
+from edgecache.testing.redis_server import RedisServer
 
 
 @pytest.fixture(autouse=True)
@@ -28,10 +27,8 @@ def loop_never_blocked() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
+def redis_server(redis_installed: None) -> Iterator[RedisServer]:
     """Shared; tests that kill start their own."""
-    if reason := why_no_redis():
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     with RedisServer() as server:
         yield server
 

@@ -1,6 +1,5 @@
 """A node, or two on one Redis, whose upstream must not be asked for what was pushed."""
 
-import os
 import uuid
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack
@@ -11,7 +10,7 @@ import pytest
 from edgecache.core.units import Duration
 from edgecache.settings import StoreSettings
 from edgecache.testing.node import SEMANTIC, Node, running_node
-from edgecache.testing.redis_server import RedisServer, why_no_redis
+from edgecache.testing.redis_server import RedisServer
 from edgecache.testing.scripted_upstream import ScriptedUpstream
 
 LEASE = 1.5
@@ -31,9 +30,7 @@ async def node(tmp_path: Path, upstream: ScriptedUpstream) -> AsyncGenerator[Nod
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    if reason := why_no_redis():
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+def redis_server(redis_installed: None) -> Iterator[RedisServer]:
     with RedisServer() as server:
         yield server
 

@@ -1,7 +1,6 @@
 """Nodes on one real Redis."""
 
 import itertools
-import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -10,7 +9,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from sharing_nodes import OnRedis
 
-from edgecache.testing.redis_server import RedisServer, why_no_redis
+from edgecache.testing.redis_server import RedisServer
 
 
 @pytest.fixture(autouse=True)
@@ -21,9 +20,7 @@ def loop_never_blocked() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    if reason := why_no_redis():
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+def redis_server(redis_installed: None) -> Iterator[RedisServer]:
     with RedisServer() as server:
         yield server
 

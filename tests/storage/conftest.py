@@ -1,6 +1,5 @@
 """Every storage there is: a fresh, empty one for each test."""
 
-import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from storage_samples import Storage
 from edgecache.storage.redis import RedisStorage
 from edgecache.storage.sqlite import SqliteStorage
 from edgecache.testing.redis_groups import RedisServerCluster
-from edgecache.testing.redis_server import RedisServer, why_no_redis
+from edgecache.testing.redis_server import RedisServer
 
 
 @pytest.fixture(autouse=True)
@@ -20,12 +19,6 @@ def loop_never_blocked() -> Iterator[None]:
     """Any blocking call that our code makes on the event loop fails the test."""
     with blockbuster_ctx("edgecache"):
         yield
-
-
-@pytest.fixture(scope="session")
-def redis_installed() -> None:
-    if reason := why_no_redis():
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

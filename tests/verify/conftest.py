@@ -1,6 +1,5 @@
 """Real nodes on one Redis, none of which has an upstream: whatever is answered is from cache."""
 
-import os
 import uuid
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack
@@ -11,16 +10,14 @@ import pytest
 from edgecache.core.units import Duration
 from edgecache.settings import StoreSettings
 from edgecache.testing.node import SEMANTIC, Node, running_node
-from edgecache.testing.redis_server import RedisServer, why_no_redis
+from edgecache.testing.redis_server import RedisServer
 
 LEASE = 2.0
 """Seconds. The first purge in a new log waits for as long, for nodes that may serve by the log before it."""
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    if reason := why_no_redis():
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+def redis_server(redis_installed: None) -> Iterator[RedisServer]:
     with RedisServer() as server:
         yield server
 
