@@ -18,6 +18,7 @@ EdgecacheError
     ├── RequestTimeout              408
     ├── TooLarge                    413
     ├── UnsupportedMedia            415
+    ├── LimitReached                429  (of the owner's policy; with Retry-After)
     ├── HeadTooLarge                431
     ├── NoUpstream                  502
     ├── UpstreamUnreachable         502
@@ -131,6 +132,14 @@ class TooLarge(RequestError):
 class UnsupportedMedia(RequestError):
     status = 415
     code = "unsupported_media_type"
+
+
+class LimitReached(RequestError):
+    """The caller's scope has used up what a limit of the policy gives it."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+    kind = "rate_limit_error"
 
 
 class HeadTooLarge(RequestError):
