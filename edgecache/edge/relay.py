@@ -13,9 +13,9 @@ from edgecache.edge.requests import CREDENTIAL_HEADERS, continue_if_expected, is
 from edgecache.errors import Forbidden, NotFound, RequestError, Unauthenticated
 from edgecache.flow.sources import HEADER
 from edgecache.policy_book import PolicyBook
+from edgecache.wire.dialects import of_path
 from edgecache.wire.openai_models import models_added, models_body
 
-CHAT_PATH = "/chat/completions"
 TAGS = "surrogate-key"
 
 Identify = Callable[[web.BaseRequest], Caller]
@@ -53,7 +53,7 @@ class Relay:
         started = time.perf_counter()
         caller = self._identify(request)
         route = self._book.policy.choose(path, "", caller.scope)
-        by_rule = route is not None and Tier.UPSTREAM in route.tiers and not path.endswith(CHAT_PATH)
+        by_rule = route is not None and Tier.UPSTREAM in route.tiers and of_path(path) is None
         self._check_relay(caller, path, listed=by_rule)
         if raw is None:
             await continue_if_expected(request)
@@ -63,17 +63,26 @@ class Relay:
             query=query,
             headers=forwarded(request, caller.by is By.TOKEN),
             body=raw if raw is not None else await streamed_body(request),
-            upstreams=route.upstreams if route is not None else (),
+            upstreams=upstreams,
             configured_key=caller.by is By.TOKEN,
         )
         response = await self._relay(request, call)
         self._metrics.tally("none", "passed").add(time.perf_counter() - started)
         return response
 
+    def admit(self, caller: Caller, path: str) -> tuple[str, ...]:
+        """Whose upstreams this caller may reach there, () for any, where nothing of what is asked is read. Raises
+        RequestError for none.
+        """
+        route = self._book.policy.choose(path, "", caller.scope)
+        by_rule = route is not None and Tier.UPSTREAM in route.tiers and not path.endswith(CHAT_PATH)
+        self._check_relay(caller, path, listed=by_rule)
+        return route.upstreams if route is not None else ()
+
     def _check_relay(self, caller: Caller, path: str, *, listed: bool) -> None:
         """What no rule sends upstream goes there only with the caller's own credential; nor may a path be written so
-        that a rule seems to name it. Chat is read before it may use our key: other methods and compressed bodies of
-        its paths would pass the rule by.
+        that a rule seems to name it. What is spoken here is read before it may use our key: other methods and
+        compressed bodies of its paths would pass the rule by.
         """
         if caller.by is By.TOKEN and (is_relative(path) or not listed):
             raise unlisted(path)
