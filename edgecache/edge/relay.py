@@ -17,6 +17,8 @@ from edgecache.wire.dialects import of_path
 from edgecache.wire.openai_models import models_added, models_body
 
 TAGS = "surrogate-key"
+SPOKEN_IN_SOCKETS = "/responses"
+"""End of the path of a dialect that is spoken over a WebSocket too, where nobody reads it."""
 
 Identify = Callable[[web.BaseRequest], Caller]
 
@@ -52,9 +54,7 @@ class Relay:
             raise NotFound(f"No upstream is configured for {request.method} {path[:80]}. Served here: {here}.")
         started = time.perf_counter()
         caller = self._identify(request)
-        route = self._book.policy.choose(path, "", caller.scope)
-        by_rule = route is not None and Tier.UPSTREAM in route.tiers and of_path(path) is None
-        self._check_relay(caller, path, listed=by_rule)
+        upstreams = self.admit(caller, path)
         if raw is None:
             await continue_if_expected(request)
         call = Call(
@@ -70,12 +70,13 @@ class Relay:
         self._metrics.tally("none", "passed").add(time.perf_counter() - started)
         return response
 
-    def admit(self, caller: Caller, path: str) -> tuple[str, ...]:
-        """Whose upstreams this caller may reach there, () for any, where nothing of what is asked is read. Raises
-        RequestError for none.
+    def admit(self, caller: Caller, path: str, *, upgrade: bool = False) -> tuple[str, ...]:
+        """Whose upstreams this caller may reach there, () for any, where nothing of what is asked is read, or, with
+        `upgrade`, for a WebSocket. Raises RequestError for none.
         """
         route = self._book.policy.choose(path, "", caller.scope)
-        by_rule = route is not None and Tier.UPSTREAM in route.tiers and not path.endswith(CHAT_PATH)
+        unread = of_path(path) is None or (upgrade and path.endswith(SPOKEN_IN_SOCKETS))
+        by_rule = route is not None and Tier.UPSTREAM in route.tiers and unread
         self._check_relay(caller, path, listed=by_rule)
         return route.upstreams if route is not None else ()
 
