@@ -58,7 +58,7 @@ class Callers:
             return self._by_credential(credential)
         if not cookies:
             return self._nobody()
-        if _TOKEN.search(cookies):  # they go on to the provider
+        if holds_token(cookies):  # they go on to the provider
             raise Unauthenticated("A token of this edgecache is in a cookie: send it as `Authorization: Bearer`.")
         return self._by_credential(cookies)
 
@@ -77,6 +77,11 @@ class Callers:
         if self._anonymous is None:
             raise Unauthenticated("No credential: send `Authorization: Bearer <key>`.")
         return Caller(self._anonymous, By.NOTHING)
+
+
+def holds_token(text: str) -> bool:
+    """Whether a token of ours may be in it."""
+    return _TOKEN.search(text) is not None
 
 
 def _is_here(host: str) -> bool:
