@@ -15,6 +15,7 @@ from edgecache.storage.redis_audit import RedisAudit
 from edgecache.storage.redis_client import RedisClient
 from edgecache.storage.redis_feed import RedisFeed
 from edgecache.storage.redis_log import RedisLog
+from edgecache.storage.redis_meters import RedisMeters
 from edgecache.storage.redis_registry import RedisRegistry
 from edgecache.storage.redis_store import RedisStore
 from edgecache.storage.statistics import FeedStatistics, LogStatistics, StoreStatistics
@@ -66,6 +67,7 @@ class RedisStorage:
         self.registry = RedisRegistry(self._client, prefix)
         self.feed = RedisFeed(self._client, waiting, prefix, name)
         self.audit = RedisAudit(self._client, prefix)
+        self.meters = RedisMeters(self._client, prefix)
         self.warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:

@@ -8,6 +8,7 @@ from edgecache.storage.sqlite_audit import SqliteAudit
 from edgecache.storage.sqlite_database import SqliteDatabase
 from edgecache.storage.sqlite_feed import SilentFeed
 from edgecache.storage.sqlite_log import SqliteLog
+from edgecache.storage.sqlite_meters import SqliteMeters
 from edgecache.storage.sqlite_registry import SqliteRegistry
 from edgecache.storage.sqlite_store import SqliteStore
 from edgecache.storage.statistics import LogStatistics, StoreStatistics
@@ -22,7 +23,8 @@ class SqliteStatistics(msgspec.Struct, frozen=True):
 
 
 class SqliteStorage:
-    """Entries, log, registry and audit log in the file `path` (mode 0600; its folder is made where there is none).
+    """Entries, log, registry, audit log and meters in the file `path` (mode 0600; its folder is made where
+    there is none).
 
     One process at a time may open a file; `read_only` opens may come beside it (for the command line), and there
     everything that writes raises StoreUnavailable. Opening and closing this opens and closes all parts.
@@ -35,6 +37,7 @@ class SqliteStorage:
         self.registry = SqliteRegistry(self._database)
         self.feed = SilentFeed()
         self.audit = SqliteAudit(self._database)
+        self.meters = SqliteMeters(self._database)
 
     def __repr__(self) -> str:
         return f"<SqliteStorage {self._database!r}>"
