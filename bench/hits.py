@@ -28,7 +28,8 @@ from edgecache.models.progress import Silent
 from edgecache.purge.orders import intrinsic
 from edgecache.storage.sqlite import SqliteStorage
 from edgecache.weights import cache_folder, embedding_folder
-from edgecache.wire.openai_request import DIALECT, read_chat
+from edgecache.wire.chat.conversation import DIALECT
+from edgecache.wire.chat.request import read_chat
 
 EXACT = '[[route]]\nname = "bench"\nmode = "exact"\n'
 SEMANTIC = '[[route]]\nname = "bench"\nmode = "semantic"\nthreshold = 0.955\n'
@@ -179,7 +180,7 @@ async def _fill(folder: Path, questions: Sequence[str]) -> None:
 async def _entry(storage: SqliteStorage, embedder: OnnxEmbedder, callers: Callers, text: str) -> Entry:
     scope = callers.identify(CREDENTIAL).scope
     question = read_chat(chat_body(text)).question
-    identity = identify(question, scope, {}, "", path="/v1/chat/completions", rules=(), secret=SECRET.encode())
+    identity = identify(question, scope, {}, "", path="/v1", rules=(), secret=SECRET.encode())
     message = {"role": "assistant", "content": "Paris." * 40}
     answer = {"id": "1", "object": "chat.completion", "choices": [{"index": 0, "message": message}]}
     return Entry(

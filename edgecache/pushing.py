@@ -10,7 +10,7 @@ import msgspec
 
 from edgecache.client import Refused
 from edgecache.errors import BadRequest
-from edgecache.wire.openai_request import decode
+from edgecache.wire.bodies import decode
 
 BATCH = 100
 """Answers of one call."""

@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from edgecache.commands.console import Admin, Config, call, fail, out, settings_of, show
+from edgecache.core.policy import Route
 from edgecache.errors import InvalidPolicy
 from edgecache.policy_book import read_policies
 
@@ -31,7 +32,7 @@ def check(
     table = Table("rule", "path", "models", "mode", "tiers", "ttl", box=None)
     for route in found.routes:
         tiers = " then ".join(route.tiers)
-        table.add_row(route.name, route.path, " ".join(route.models), route.mode, tiers, f"{route.ttl:g} s")
+        table.add_row(route.name, _paths(route), " ".join(route.models), route.mode, tiers, f"{route.ttl:g} s")
     show(table)
     out.print(f"{len(found.routes)} rules, no mistakes, digest {found.digest}")
 
@@ -41,3 +42,7 @@ def reload(config: Config = None, admin: Admin = "") -> None:
     """Put the policy files in force without a restart."""
     answer = call(config, admin, "POST", "/admin/policy/reload")
     out.print(f"in force: {answer['in_force']}, {answer['routes']} rules")
+
+
+def _paths(route: Route) -> str:
+    return route.path if isinstance(route.path, str) else " ".join(route.path)

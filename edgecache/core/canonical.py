@@ -12,7 +12,7 @@ import msgspec
 
 from edgecache.core.entry import Scope
 
-RULES = "identity/2"
+RULES = "identity/3"
 """Changes whenever what is written below does: entries made by other rules are not found."""
 
 IDENTITY_HEADERS = (
@@ -24,6 +24,8 @@ IDENTITY_HEADERS = (
     "api-version",
 )
 """Request headers that change the answer."""
+_AS_GOOD_AS_NONE = {"anthropic-version": "2023-06-01"}
+"""What the SDKs of one dialect send always, and no other one has: it says nothing that the dialect does not."""
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -69,6 +71,7 @@ def identify(
     as they came: some providers name the model there. `rules` is what of the operator's rule changes who answers.
     """
     counted = {name: _bytes(headers[name]) for name in IDENTITY_HEADERS if name in headers}
+    counted = {name: value for name, value in counted.items() if headers[name] != _AS_GOOD_AS_NONE.get(name)}
     text = normalise(question.text)
     asked = (question.operation, question.model, question.fields)
     whole = (RULES, scope, asked, counted, _bytes(path), _bytes(query), [_bytes(rule) for rule in rules])

@@ -46,6 +46,25 @@ class Invalidate(StrEnum):
     OFF = "off"
 
 
+class Control(StrEnum):
+    """What a request may say about its own caching. MODE: exact only, not at all, or anew; THRESHOLD: a higher one."""
+
+    MODE = "mode"
+    THRESHOLD = "threshold"
+    TTL = "ttl"
+    KEY = "key"
+
+
+SPOKEN = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/messages",
+    "/v1/responses",
+)
+"""Where the dialects are spoken that are read here."""
+
+
 class Tier(StrEnum):
     """Who is asked when the cache has no answer."""
 
@@ -62,12 +81,17 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknown
     any more. `provider_cache_control` obeys a provider's `Cache-Control`. Answers over `max_answer` are not stored.
     For so long after its `ttl` an answer may be served while it is asked for anew, or when that fails (RFC 5861).
     `request_directives` obeys a request's `Cache-Control`. `when_blind` is for a node that is cut off from the log.
+    `controls` are what a request's own headers may say, if its scope is one of `controls_from`. `model` is what the
+    request is sent for instead of what it names. `agents` is how requests are found whose history holds results of
+    tools; those over `max_temperature` are not answered from cache. Stored streams are replayed at `pace` tokens a
+    second (0: at once); while a client waits for a stream it gets a comment every `ping` seconds (0: none). After
+    `hedge` seconds without an answer (0: never) another upstream is asked too.
     `invalidate` and `forward_headers` are for documents; the latter are fields of a request that its origin is told of
     although nothing says that responses vary by them, and that are therefore part of the key.
     """
 
     name: Annotated[str, msgspec.Meta(min_length=1)]
-    path: str = "/v1/chat/completions"
+    path: str | Patterns = SPOKEN
     models: Patterns = ("*",)
     scopes: Patterns = ("*",)
     mode: Mode = Mode.EXACT
@@ -85,6 +109,14 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknown
     request_directives: bool = True
     when_blind: WhenBlind = WhenBlind.BYPASS
     max_answer: Size = Size(4 << 20)
+    controls: tuple[Control, ...] = (Control.MODE, Control.THRESHOLD)
+    controls_from: Patterns = ("*",)
+    model: str = ""
+    agents: Mode = Mode.EXACT
+    max_temperature: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    pace: Annotated[float, msgspec.Meta(ge=0)] = 0
+    ping: Duration = Duration(15)
+    hedge: Duration = Duration(0)
     invalidate: Invalidate = Invalidate.SCOPE
     forward_headers: tuple[str, ...] = ()
 
@@ -94,6 +126,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknown
     def serves(self, source: Source) -> bool:
         """Whether a stored answer of this source may be served here."""
         return source in (self.sources or self._own_sources)
+
+    def accepts(self, control: Control, scope: Scope) -> bool:
+        """Whether a request of this scope may say so itself."""
+        return control in self.controls and bool(self._controls_from.match(scope))
 
     @cached_property
     def told(self) -> tuple[str, ...]:
@@ -107,7 +143,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknown
 
     @cached_property
     def _path(self) -> re.Pattern[str]:
-        return _pattern((self.path,))
+        return _pattern((self.path,) if isinstance(self.path, str) else self.path)
+
+    @cached_property
+    def _controls_from(self) -> re.Pattern[str]:
+        return _pattern(self.controls_from)
 
     @cached_property
     def _models(self) -> re.Pattern[str]:
@@ -191,9 +231,7 @@ def _route(table: object, where: str, problems: list[str]) -> Route | None:
         for tag in _strings(table, "tags")
         if re.search(r"[\s,]", tag) or not fits(tag)
     )
-    path = table.get("path", "/") if isinstance(table, Mapping) else "/"
-    if isinstance(path, str) and not path.startswith("/"):
-        problems.append(f"{where}.path: `{path}` must begin with /")
+    problems.extend(f"{where}.path: `{p}` must begin with /" for p in _strings(table, "path") if not p.startswith("/"))
     return route
 
 

@@ -28,7 +28,7 @@ from edgecache.errors import (
     Unauthenticated,
 )
 from edgecache.policy_book import PolicyBook
-from edgecache.wire.openai_reply import summarise
+from edgecache.wire.dialects import BY_NAME
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
@@ -197,7 +197,6 @@ class Admin:
 
     def _explain(self, entry: Entry) -> dict[str, Any]:
         killer = self._ledger.killer_of(entry)
-        summary = summarise(entry.framing, entry.body)
         return {
             "id": entry.id,
             "question": entry.question,
@@ -215,8 +214,14 @@ class Admin:
             "kept_until": entry.kept_until,
             "stale_since": self._ledger.softened(entry.tags, entry.horizon),
             "bytes": len(entry.body),
-            "completion_tokens": summary.completion_tokens,
+            "dialect": entry.dialect,
+            "completion_tokens": _completion_tokens(entry),
         }
+
+
+def _completion_tokens(entry: Entry) -> int:
+    dialect = BY_NAME.get(entry.dialect)
+    return dialect.summarise(entry.framing, entry.body).usage.completion if dialect is not None else 0
 
 
 def _is_id(name: str) -> bool:

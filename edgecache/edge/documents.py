@@ -17,8 +17,8 @@ from edgecache.edge.requests import KEY_HEADERS, SMALL, continue_if_expected, st
 from edgecache.edge.respond import send_pieces
 from edgecache.flow.documents import DocumentFlow
 from edgecache.flow.fills import Answer
+from edgecache.flow.heads import joined
 from edgecache.flow.shelf import Wanted
-from edgecache.flow.tiers import joined
 from edgecache.purge.orders import document_tag, intrinsic
 from edgecache.wire.cache_status import SERVER, explain
 from edgecache.wire.freshness import demands

@@ -19,7 +19,7 @@ from edgecache.edge.calls import Api
 from edgecache.edge.documents import Documents
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.readings import LARGEST, Reading, Readings
-from edgecache.edge.relay import CHAT_PATH, TAGS, Relay, forwarded, unlisted
+from edgecache.edge.relay import TAGS, Relay, forwarded, unlisted
 from edgecache.edge.requests import (
     CREDENTIAL_HEADERS,
     BodyBudget,
@@ -36,7 +36,8 @@ from edgecache.flow.story import Flow
 from edgecache.flow.tiers import Ask, Asked
 from edgecache.policy_book import PolicyBook
 from edgecache.wire import surrogate
-from edgecache.wire.openai_request import ChatRequest, read_chat
+from edgecache.wire.dialect import Dialect, Request
+from edgecache.wire.dialects import of_path
 
 MODELS_PATH = "/v1/models"
 
@@ -103,15 +104,16 @@ class Proxy:
             path, query = target(request)
             if self._calls.owns(request.method, path):
                 return await self._calls.handle(request)
-            if request.method == "POST" and path.endswith(CHAT_PATH) and self._book.policy.names_path(path):
-                return await self._chat(request, path, query, started)
+            dialect = of_path(path)
+            if request.method == "POST" and dialect is not None and self._book.policy.names_path(path):
+                return await self._spoken(request, dialect, path, query, started)
             if request.method == "GET" and path == MODELS_PATH:
                 return await self._relay.models(request, path, query)
             document = await self._document(request, path, query)
             return document or await self._relay.pass_through(request, path, query)
         except RequestError as error:
             self._metrics.tally("none", "error").add(0)
-            return error_response(error)
+            return error_response(error, request.path)
 
     async def _document(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse | None:
         """None where no rule of mode `http` is for this path and caller."""
@@ -124,7 +126,7 @@ class Proxy:
         self._check_key(caller, route, path)
         return await self._documents.handle(request, path, query, route, caller)
 
-    # --- chat -----------------------------------------------------------------------------------------------------
+    # --- dialects-------------------------------------------------------------------------------------------------
 
     async def _short_way(self, request: web.BaseRequest, started: float) -> web.StreamResponse | None:
         """A request that was read before, if it is an exact hit from memory. What it reads is kept by the request."""
@@ -135,7 +137,9 @@ class Proxy:
         reading = self._readings.find(key, (self._book.generation, self._tokens.generation))
         return None if reading is None else self._again(request, reading, started)
 
-    async def _chat(self, request: web.BaseRequest, path: str, query: str, started: float) -> web.StreamResponse:
+    async def _spoken(
+        self, request: web.BaseRequest, dialect: Dialect, path: str, query: str, started: float
+    ) -> web.StreamResponse:
         self._identify(request)  # before the body is read, which may take long
         raw = await body(request, self._body_limit, self._bodies)
         under = (self._book.generation, self._tokens.generation)
@@ -143,7 +147,7 @@ class Proxy:
         key = self._readings.key(raw, request.raw_path, request.raw_headers)
         reading = self._readings.find(key, under)
         if reading is None:
-            asked = await self._asked(request, path, query, raw, caller)
+            asked = await self._asked(request, dialect, path, query, raw, caller)
             if asked is None:
                 return await self._relay.pass_through(request, path, query, raw)
             reading = self._readings.put(key, asked, under)
@@ -157,22 +161,27 @@ class Proxy:
             entry = self._flow.same_entry(reading.asked, reading.tags, reading.seen, now)
         if entry is None:
             entry = self._flow.exact_entry(reading.asked)
-            if entry is None:
+            if entry is None or not self._remember(reading, entry, now):
                 return None
-            self._remember(reading, entry, now)
         body = self._flow.presenter.presented(entry, reading.asked)
+        if body is None:
+            return None
         reading.tally.add(time.perf_counter() - started)
         if reading.head is not None and len(body) <= prepared.LARGEST and prepared.takes_prepared(request):
             return prepared.Prepared(reading.head + body)
-        return respond.whole(self._flow.presenter.serve(entry, reading.asked), self._node)
+        return respond.whole(self._flow.presenter.answer(entry, reading.asked, body), self._node)
 
-    def _remember(self, reading: Reading, entry: Entry, now: float) -> None:
-        reading.tags, reading.seen, reading.second = entry.tags, self._flow.horizon(), int(now)
+    def _remember(self, reading: Reading, entry: Entry, now: float) -> bool:
+        """False where this entry cannot be told in the request's dialect."""
         answer = self._flow.presenter.serve(entry, reading.asked)
+        if answer is None:
+            return False
+        reading.tags, reading.seen, reading.second = entry.tags, self._flow.horizon(), int(now)
         headers = respond.headers_of(answer, self._node)
         headers.popall("Content-Length", None)
         reading.head = prepared.head(headers, len(answer.body), now)
         reading.tally = self._metrics.tally(answer.trace.route, answer.trace.name)
+        return True
 
     async def _answer(
         self, request: web.BaseRequest, path: str, query: str, reading: Reading, started: float
@@ -186,29 +195,31 @@ class Proxy:
             await answer.close()
             self._metrics.tally(answer.trace.route, answer.trace.name).add(time.perf_counter() - started)
 
-    async def _asked(self, request: web.BaseRequest, path: str, query: str, raw: bytes, caller: Caller) -> Asked | None:
+    async def _asked(
+        self, request: web.BaseRequest, dialect: Dialect, path: str, query: str, raw: bytes, caller: Caller
+    ) -> Asked | None:
         """None where no rule matches, or the body is compressed: then it is passed through as it came."""
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             if caller.by is By.TOKEN:
                 raise UnsupportedMedia("A body with a Content-Encoding is not read here: send it as plain JSON.")
             return None
-        chat = read_chat(raw) if len(raw) <= INLINE else await self._read_aside(raw)
-        route = self._book.policy.choose(path, chat.model, caller.scope)
+        read = dialect.read(raw, path) if len(raw) <= INLINE else await self._read_aside(dialect, raw, path)
+        route = self._book.policy.choose(path, read.model, caller.scope)
         if route is None or route.mode is Mode.HTTP:
             return None
         self._check_key(caller, route, path)
-        return self._settled(request, path, query, chat, caller, route)
+        return self._settled(request, path, query, read, caller, route)
 
-    async def _read_aside(self, raw: bytes) -> ChatRequest:
+    async def _read_aside(self, dialect: Dialect, raw: bytes, path: str) -> Request:
         """In a thread; the largest in few of their own, so that none of the others waits for them."""
         readers = self._readers if len(raw) > LARGE else None
-        return await asyncio.get_running_loop().run_in_executor(readers, read_chat, raw)
+        return await asyncio.get_running_loop().run_in_executor(readers, dialect.read, raw, path)
 
     def _settled(
-        self, request: web.BaseRequest, path: str, query: str, chat: ChatRequest, caller: Caller, route: Route
+        self, request: web.BaseRequest, path: str, query: str, read: Request, caller: Caller, route: Route
     ) -> Asked:
         asked = settle(
-            chat, caller.scope, route, path=path, query=query, headers=_counted(request), secret=self._secret
+            read, caller.scope, route, path=path, query=query, headers=_counted(request), secret=self._secret
         )
         claimed = self._claimed(request, route) if asked.identity is not None else ()
         if not claimed:
@@ -257,6 +268,8 @@ class Proxy:
             filler=asked.filler,
             demands=asked.demands,
             sources=asked.sources,
+            why=asked.why,
+            ignored=asked.ignored,
             call=call,
         )
 

@@ -23,7 +23,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from edgecache.edge.requests import MAX_HEAD, head_too_large
 from edgecache.errors import BadRequest, InvalidSettings, MethodNotAllowed, RequestError, RequestTimeout
 from edgecache.wire.cache_status import SERVER
-from edgecache.wire.openai_errors import error_body
+from edgecache.wire.dialects import error_body
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -157,7 +157,7 @@ class _Protocol(RequestHandler):
         else:
             _log.error("a request failed", exc_info=exc)
             error = RequestError("Internal error; the log of this node says more.")
-        response = error_response(error)
+        response = error_response(error, request.path)
         response.force_close()
         return response
 
@@ -185,15 +185,15 @@ class _Server(web.Server):
             protocol.check(transport, now, patience)
 
 
-def error_response(error: RequestError) -> web.Response:
-    """`{"error": {...}}` with the error's status."""
+def error_response(error: RequestError, path: str = "") -> web.Response:
+    """In the words of the dialect that is spoken at `path`, with the error's status."""
     headers = {"Server": SERVER}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ALLOWED
     response = web.Response(
-        status=error.status, body=error_body(error), content_type="application/json", headers=headers
+        status=error.status, body=error_body(error, path), content_type="application/json", headers=headers
     )
     if isinstance(
         error, RequestTimeout | MethodNotAllowed

@@ -13,9 +13,10 @@ from edgecache.core.ledger import UNCOMPARED, Ledger
 from edgecache.core.ports import Embedder, Index, Store
 from edgecache.core.tags import Tag
 from edgecache.errors import EmbeddingUnavailable, StoreUnavailable
-from edgecache.flow.tiers import Ask, Head
-from edgecache.wire.openai_reply import Summary, summarise
-from edgecache.wire.openai_request import DIALECT
+from edgecache.flow.heads import Head
+from edgecache.flow.tiers import Ask
+from edgecache.wire.dialect import Summary
+from edgecache.wire.dialects import BY_NAME
 
 _log = logging.getLogger("edgecache.admit")
 
@@ -50,7 +51,8 @@ AT_ONCE = 64 << 10
 """Bytes of an answer that are read on the event loop."""
 
 
-async def _read(framing: Framing, body: bytes) -> Summary:
+async def _read(dialect: str, framing: Framing, body: bytes) -> Summary:
+    summarise = BY_NAME[dialect].summarise
     return summarise(framing, body) if len(body) <= AT_ONCE else await asyncio.to_thread(summarise, framing, body)
 
 
@@ -90,7 +92,7 @@ class Admission:
             return "too large" if body is None else f"status {head.status}" if head.status != 200 else "unknown content"
         if head.lifetime.forbidden is not None:
             return head.lifetime.forbidden
-        summary = await _read(head.framing, body)
+        summary = await _read(ask.request.dialect, head.framing, body)
         if summary.why_not_stored is not None:
             return summary.why_not_stored
         entry = self._entry(ask, head, head.framing, body, tags, horizon, None if summary.tool_calls else vector)
@@ -222,7 +224,7 @@ class Admission:
             source=head.source,
             route=ask.route.name,
             model=head.model,
-            dialect=DIALECT,
+            dialect=ask.request.dialect,
             framing=framing,
             content_type={n.lower(): v for n, v in head.headers}.get("content-type", "application/json"),
             headers=kept_headers(head.headers),

@@ -2,23 +2,27 @@
 
 from collections.abc import Mapping
 
-from edgecache.core.canonical import IDENTITY_HEADERS, identify
+import msgspec
+
+from edgecache.core.canonical import IDENTITY_HEADERS, Question, identify
 from edgecache.core.demands import NOTHING
 from edgecache.core.entry import Scope
 from edgecache.core.policy import Mode, Route
 from edgecache.core.tags import keys
+from edgecache.flow.controls import HEADERS, controlled
 from edgecache.flow.sources import HEADER, parse_sources
 from edgecache.flow.tiers import Asked
 from edgecache.purge.orders import intrinsic, user_tag
+from edgecache.wire.dialect import Request
+from edgecache.wire.dialects import BY_NAME, place
 from edgecache.wire.freshness import demands
-from edgecache.wire.openai_request import ChatRequest, end_users
 
-COUNTED_HEADERS = (*IDENTITY_HEADERS, "cache-control", "pragma", HEADER.lower())
+COUNTED_HEADERS = (*IDENTITY_HEADERS, "cache-control", "pragma", HEADER.lower(), *HEADERS)
 """Request headers that say what is asked, and how."""
 
 
 def settle(
-    chat: ChatRequest,
+    request: Request,
     scope: Scope,
     route: Route,
     *,
@@ -29,18 +33,47 @@ def settle(
 ) -> Asked:
     """`headers` by lower-case name, `path` and `query` as they came. Without an identity where nothing of it may be
     cached; its tags are then of no use.
+
+    Raises:
+        BadRequest: a header that says how it is to be cached cannot be understood.
     """
-    if chat.question.uncacheable is not None or route.mode is Mode.OFF:
-        return Asked(request=chat, identity=None, scope=scope, route=route, tags=())
-    identity = identify(chat.question, scope, headers, query, path=path, rules=route.upstreams, secret=secret)
-    own = intrinsic(scope=scope, route=route.name, model=chat.model, path=path)
+    control = controlled(route, headers, scope)
+    route, question = control.route, _question(request.question, control.key, route)
+    why = question.uncacheable or _why_not(request, route)
+    request = request if question is request.question else msgspec.structs.replace(request, question=question)
+    if why is not None:
+        return Asked(
+            request=request, identity=None, scope=scope, route=route, tags=(), why=why, ignored=control.ignored
+        )
+    where = place(path, BY_NAME[request.dialect])
+    identity = identify(question, scope, headers, query, path=where, rules=route.upstreams, secret=secret)
+    own = intrinsic(scope=scope, route=route.name, model=request.model, path=path)
+    said = demands(headers) if route.request_directives else NOTHING
     return Asked(
-        request=chat,
+        request=request,
         identity=identity,
         scope=scope,
         route=route,
         tags=(*own, *keys(route.tags)),
-        filler=tuple(user_tag(user, secret) for user in end_users(chat.fields)),
-        demands=demands(headers) if route.request_directives else NOTHING,
+        filler=tuple(user_tag(user, secret) for user in request.users),
+        demands=msgspec.structs.replace(said, no_cache=True) if control.refresh else said,
         sources=parse_sources(headers.get(HEADER.lower(), "")),
+        ignored=control.ignored,
     )
+
+
+def _question(question: Question, key: str, route: Route) -> Question:
+    """With the model that the route sends it for, and apart from others where the request names a key."""
+    if route.model and question.model:
+        question = msgspec.structs.replace(question, model=route.model)
+    return msgspec.structs.replace(question, fields={**question.fields, "edgecache key": key}) if key else question
+
+
+def _why_not(request: Request, route: Route) -> str | None:
+    if route.mode is Mode.OFF:
+        return "mode off"
+    temperature = request.fields.get("temperature")
+    limit = route.max_temperature
+    if limit is not None and isinstance(temperature, int | float) and temperature > limit:
+        return f"temperature over {limit:g}"
+    return None

@@ -7,8 +7,8 @@ import msgspec
 from edgecache.core.entry import Entry, Source
 from edgecache.core.trace import Trace
 from edgecache.flow.fills import Answer, nothing_to_close
+from edgecache.flow.heads import joined
 from edgecache.flow.shelf import Wanted
-from edgecache.flow.tiers import joined
 from edgecache.wire.conditional import is_unmodified, of_not_modified, wanted_range
 
 Headers = tuple[tuple[str, str], ...]

@@ -16,10 +16,10 @@ from edgecache.errors import RequestError, UpstreamBroken
 from edgecache.flow.document_answers import validated
 from edgecache.flow.fence import Fence
 from edgecache.flow.fills import Answer, nothing_to_close
+from edgecache.flow.heads import joined
 from edgecache.flow.origin import FAILURES, OURS, Came, checked, entry_of, fetching, read_confirmation, read_head
 from edgecache.flow.recently import Recently
 from edgecache.flow.shelf import Place, Shelf, Wanted
-from edgecache.flow.tiers import joined
 from edgecache.wire.conditional import is_unmodified, of_not_modified
 
 UNCACHEABLE_FOR = 5.0

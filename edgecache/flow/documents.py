@@ -12,8 +12,8 @@ from edgecache.flow.document_answers import failed, hit
 from edgecache.flow.document_fills import DocumentFills
 from edgecache.flow.fence import Fence
 from edgecache.flow.fills import Answer
+from edgecache.flow.heads import joined
 from edgecache.flow.shelf import Place, Shelf, Wanted
-from edgecache.flow.tiers import joined
 from edgecache.wire.invalidation import changed_paths
 
 

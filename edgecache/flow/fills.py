@@ -15,9 +15,10 @@ from edgecache.core.tags import Kind, Tag
 from edgecache.core.trace import Trace
 from edgecache.errors import UpstreamBroken
 from edgecache.flow.admit import AT_ONCE, PASSING, Admission, shared_headers
+from edgecache.flow.heads import Head
 from edgecache.flow.recently import Recently
-from edgecache.flow.tiers import Ask, Head, TierReply, Tiers
-from edgecache.wire.openai_reply import UNREADABLE, render, summarise, without_usage
+from edgecache.flow.tiers import Ask, TierReply, Tiers
+from edgecache.wire.dialects import BY_NAME
 
 _log = logging.getLogger("edgecache.fills")
 
@@ -204,20 +205,22 @@ async def _gather(reply: TierReply, flight: Flight[Head]) -> None:
 
 async def _filtered(chunks: AsyncIterator[bytes], ask: Ask) -> AsyncIterator[bytes]:
     """Usage is asked for on every stream that may be stored, and hidden from who did not ask for it."""
+    hide = BY_NAME[ask.request.dialect].hider(ask.request)
     async for chunk in chunks:
-        shown = chunk if ask.request.include_usage else without_usage(chunk)
+        shown = chunk if hide is None else hide(chunk)
         if shown:
             yield shown
 
 
 def _whole(ask: Ask, head: Head, body: bytes) -> bytes:
     assert head.framing is not None
+    dialect = BY_NAME[ask.request.dialect]
     same = ask.request.stream == (head.framing is Framing.SSE)
     if not same:
-        summary = summarise(head.framing, body)
-        if summary is UNREADABLE or summary.failed:
-            raise UpstreamBroken(f"The upstream's answer has no end, or failed ({summary.failed or 'cut'}): ask again.")
-    return render(head.framing, body, stream=ask.request.stream, include_usage=ask.request.include_usage)
+        summary = dialect.summarise(head.framing, body)
+        if not summary.finished:
+            raise UpstreamBroken(f"The upstream's answer has no end, or failed ({summary.why_not_stored}): ask again.")
+    return dialect.render(head.framing, body, ask.request)
 
 
 def _retyped(headers: tuple[tuple[str, str], ...], ask: Ask, head: Head) -> tuple[tuple[str, str], ...]:
@@ -233,8 +236,12 @@ def _without(headers: tuple[tuple[str, str], ...], *names: str) -> tuple[tuple[s
 
 
 def _name(ask: Ask) -> tuple[Scope, bytes]:
+    """What shares a flight: the same question by the same rule in the same dialect. Who may go on with an answer at
+    the provider waits for no answer that was asked for without.
+    """
     assert ask.identity is not None
-    return ask.identity.scope, ask.identity.key + ask.route.name.encode()
+    told = f"{ask.route.name} {ask.request.dialect} {ask.request.bound}"
+    return ask.identity.scope, ask.identity.key + told.encode()
 
 
 def _id(ask: Ask) -> str:

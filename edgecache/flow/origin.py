@@ -24,8 +24,8 @@ from edgecache.core.reuse import (
 )
 from edgecache.core.tags import MAX_HEADER_BYTES, Kind, Tag, keys
 from edgecache.errors import UpstreamBroken
+from edgecache.flow.heads import joined, of_route
 from edgecache.flow.shelf import Place, Wanted, new_entry
-from edgecache.flow.tiers import joined, of_route
 from edgecache.wire.http_dates import format_date
 from edgecache.wire.http_response import read_response
 from edgecache.wire.surrogate import TAG_HEADERS, response_keys

@@ -20,7 +20,7 @@ from edgecache.flow.pushed import Bad, Reader, Ready, Rights, items
 from edgecache.policy_book import PolicyBook
 from edgecache.purge.log import PurgeLog
 from edgecache.purge.roll import Nodes, Ordered
-from edgecache.wire.openai_request import DIALECT
+from edgecache.wire.chat import CHAT
 
 AT_ONCE = 16
 """Entries of one call that are written at a time."""
@@ -246,7 +246,7 @@ class Push:
             source=Source.PUSHED,
             route=route.name,
             model=item.asked.request.model,
-            dialect=DIALECT,
+            dialect=CHAT.name,
             framing=Framing.JSON,
             content_type="application/json",
             headers=(),

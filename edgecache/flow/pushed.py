@@ -13,10 +13,9 @@ from edgecache.errors import BadRequest, Forbidden, RequestError
 from edgecache.flow.asking import settle
 from edgecache.flow.tiers import Asked
 from edgecache.wire import pushed as wire
-from edgecache.wire.openai_reply import Summary
-from edgecache.wire.openai_request import decode, read_chat
-
-CHAT = "/chat/completions"
+from edgecache.wire.bodies import decode
+from edgecache.wire.chat import CHAT
+from edgecache.wire.dialect import Summary
 
 
 class Rights(msgspec.Struct, frozen=True):
@@ -134,9 +133,9 @@ class Reader:
 
     def _asked(self, pushed: wire.Pushed, scope: Scope) -> Asked:
         """As the proxy would read the request that is to come."""
-        chat = read_chat(wire.chat_body(pushed))
+        chat = CHAT.read(wire.chat_body(pushed), pushed.path)
         path, _, query = pushed.path.partition("?")
-        route = self._policy.choose(path, chat.model, scope) if path.endswith(CHAT) else None
+        route = self._policy.choose(path, chat.model, scope) if path.endswith(CHAT.suffix) else None
         if route is None or route.mode is Mode.HTTP:
             raise BadRequest(
                 f"No rule for chat answers names {path[:80]!r}, the model {chat.model[:80]!r} and {scope!r}."

@@ -2,28 +2,39 @@
 
 import math
 
+import msgspec
+
 from edgecache.cache.bounded import Bounded
 from edgecache.core.entry import Entry, Framing, Scope
 from edgecache.core.trace import Trace
 from edgecache.flow.fence import Fence
 from edgecache.flow.fills import Answer, nothing_to_close
 from edgecache.flow.tiers import Asked
-from edgecache.wire.openai_reply import render
+from edgecache.wire.dialect import Request, Untellable
+from edgecache.wire.dialects import BY_NAME, keeps
 
-Presentation = tuple[Scope, bytes, str, bool, bool]
+Presentation = tuple[Scope, bytes, str, str, bool, bool, bytes]
+
+_UNTELLABLE = b""
+_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Presenter:
-    """`rendered` keeps answers in another framing than they came in."""
+    """`rendered` keeps answers in other words or another framing than they came in."""
 
     def __init__(self, fence: Fence, rendered: Bounded[Presentation, bytes]) -> None:
         self._fence = fence
         self._rendered = rendered
 
-    def serve(self, entry: Entry, ask: Asked, detail: str = "", *, failed: int = 0) -> Answer:
-        """An answer made of this entry, which the caller has just found may be served. `failed` is the status that
-        asking anew came to, where it was tried.
+    def serve(self, entry: Entry, ask: Asked, detail: str = "", *, failed: int = 0) -> Answer | None:
+        """An answer made of this entry, which the caller has just found may be served; None where this client's dialect
+        cannot say the same. `failed` is the status that asking anew came to, where it was tried.
         """
+        body = self.presented(entry, ask)
+        return None if body is None else self.answer(entry, ask, body, detail, failed=failed)
+
+    def answer(self, entry: Entry, ask: Asked, body: bytes, detail: str = "", *, failed: int = 0) -> Answer:
+        """As `serve`, with what was `presented` of it."""
         trace = Trace(
             route=ask.route.name,
             id=entry.id,
@@ -35,33 +46,49 @@ class Presenter:
             fwd_status=failed,
             age=max(0, int(self._fence.clock() - entry.stored_at)),
             ttl=_whole(self._fence.fresh_for(entry)),
-            detail=detail or ("blind" if self._fence.blind() else ""),
+            detail=detail or self._circumstance(entry, ask),
         )
         stream = ask.request.stream
-        same = stream == (entry.framing is Framing.SSE)
+        same = stream == (entry.framing is Framing.SSE) and entry.dialect == ask.request.dialect
         media = entry.content_type if same else "text/event-stream; charset=utf-8" if stream else "application/json"
-        return Answer(
-            status=200,
-            headers=(*entry.headers, ("Content-Type", media)),
-            body=self.presented(entry, ask),
-            trace=trace,
-            close=nothing_to_close,
-        )
+        headers = (*entry.headers, ("Content-Type", media))
+        return Answer(status=200, headers=headers, body=body, trace=trace, close=nothing_to_close)
 
-    def presented(self, entry: Entry, ask: Asked) -> bytes:
-        """The provider's bytes, or what was once rendered from them."""
-        stream, include_usage = ask.request.stream, ask.request.include_usage
-        if entry.framing is Framing.JSON and not stream:
+    def _circumstance(self, entry: Entry, ask: Asked) -> str:
+        if self._fence.blind():
+            return "blind"
+        return "" if entry.dialect == ask.request.dialect else f"told from {entry.dialect}"
+
+    def presented(self, entry: Entry, ask: Asked) -> bytes | None:
+        """The provider's bytes, or what was once made from them; None where it cannot be told in this dialect."""
+        request = ask.request
+        own = entry.dialect == request.dialect
+        if own and entry.framing is Framing.JSON and not request.stream and not request.bound and not request.echo:
             return entry.body
-        presentation = (entry.scope, entry.key, entry.version, stream, include_usage)
+        echo = _encode(request.echo) if request.echo else b""
+        about = (entry.version, request.dialect, request.stream, request.include_usage)
+        presentation = (entry.scope, entry.key, *about, echo + (b"bound" if request.bound else b""))
         body = self._rendered.get(presentation)
         if body is None:
-            body = render(entry.framing, entry.body, stream=stream, include_usage=include_usage)
+            body = _told(entry, request)
             self._rendered.put(presentation, body)
-        return body
+        return None if body is _UNTELLABLE or not body else body
 
     def __repr__(self) -> str:
         return f"<Presenter {self._rendered!r}>"
+
+
+def _told(entry: Entry, request: Request) -> bytes:
+    """Only its own dialect's answers that the provider keeps are for a client that may go on with them there."""
+    own, other = BY_NAME[request.dialect], BY_NAME.get(entry.dialect)
+    if other is None or (request.bound and not (own is other and keeps(entry.dialect, entry.framing, entry.body))):
+        return _UNTELLABLE
+    if own is other:
+        return own.render(entry.framing, entry.body, request)
+    try:
+        return own.tell(other.reply(entry.framing, entry.body), request)
+    except Untellable:
+        return _UNTELLABLE
 
 
 def _whole(seconds: float) -> int:

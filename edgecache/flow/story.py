@@ -80,7 +80,7 @@ class Flow:
     async def answer(self, ask: Ask) -> Answer:
         """Raises RequestError for what nobody can answer."""
         if ask.identity is None:
-            return await self._fills.alone(ask, ask.request.question.uncacheable or f"mode {ask.route.mode}")
+            return await self._fills.alone(ask, ask.why)
         settled = await self._sources.settle(ask)
         if isinstance(settled, str):
             return await self._fills.alone(ask, settled)
@@ -146,7 +146,7 @@ class Flow:
         return self.presenter.serve(entry, ask) if entry is not None else None
 
     def exact_entry(self, ask: Asked) -> Entry | None:
-        """The fresh entry in memory that may be served now; None also for what may not be cached."""
+        """The fresh entry in memory that may be served now, if it can be told; None also for what may not be cached."""
         if ask.identity is None or ask.sources:  # what its sources carry has to be looked up first
             return None
         entry = self._exact.get(ask.identity.scope, ask.identity.key)
@@ -186,14 +186,17 @@ class Flow:
         if use is Use.REVALIDATE:
             self._fills.refresh(ask, self._making(ask))
         detail = {Use.FRESH: "", Use.STALE: "stale", Use.REVALIDATE: "revalidating"}[use]
-        return Found(self.presenter.serve(entry, ask, detail))
+        answer = self.presenter.serve(entry, ask, detail)
+        return Found(answer, vector=None if answer is not None else self._making(ask))
 
     # --- semantic -------------------------------------------------------------------------------------------------
 
     async def _is_semantic(self, ask: Ask) -> bool:
         assert ask.identity is not None
         text = ask.identity.text
-        allowed = ask.route.mode is Mode.SEMANTIC and ask.request.question.exact_only is None
+        question = ask.request.question
+        allowed = ask.route.mode is Mode.SEMANTIC and question.exact_only is None
+        allowed = allowed and (not question.of_agent or ask.route.agents is Mode.SEMANTIC)
         return allowed and self._embedder is not None and await _aside(len(text), lambda: embeddable(text))
 
     def _making(self, ask: Ask) -> Vector:
@@ -233,7 +236,9 @@ class Flow:
             entry, decision = await self._candidate(ask, neighbour)
             nearest = nearest or decision
             if entry is not None and decision is not None and self._fence.is_fresh(entry, ask):
-                return self.presenter.serve(entry, ask, decision.explain()), decision
+                answer = self.presenter.serve(entry, ask, decision.explain())
+                if answer is not None:
+                    return answer, decision
         return None, nearest
 
     async def _candidate(self, ask: Ask, neighbour: Neighbour) -> tuple[Entry | None, Decision | None]:

@@ -8,12 +8,14 @@ import msgspec
 from edgecache.core.canonical import IDENTITY_HEADERS
 from edgecache.core.entry import Framing
 from edgecache.core.freshness import MAX_TTL
-from edgecache.core.generation import Finished
+from edgecache.core.messages import Text
+from edgecache.core.reply import Choice, Reply, Usage
 from edgecache.core.tags import MAX_KEY_BYTES, fits
 from edgecache.core.units import Duration, read_table
 from edgecache.errors import BadRequest
-from edgecache.wire.openai_local import Envelope
-from edgecache.wire.openai_reply import Summary, summarise
+from edgecache.wire.chat import CHAT
+from edgecache.wire.chat.neutral import from_reply
+from edgecache.wire.dialect import Summary
 
 PATH = "/v1/chat/completions"
 MOST = 256
@@ -113,13 +115,18 @@ def completion(pushed: Pushed, *, name: str, created: int, model: str) -> tuple[
         BadRequest: it is none, or none that may be stored.
     """
     if isinstance(pushed.answer, str):
-        body = Envelope(name, created, model).whole(pushed.answer, Finished("stop", 0, 0))
+        body = msgspec.json.encode(_made(name, created, model, pushed.answer))
     else:
         body = _checked(pushed.answer)
-    summary = summarise(Framing.JSON, body)
+    summary = CHAT.summarise(Framing.JSON, body)
     if summary.why_not_stored is not None:
         raise BadRequest(f"answer: cannot be stored: {summary.why_not_stored}")
     return body, summary
+
+
+def _made(name: str, created: int, model: str, text: str) -> dict[str, Any]:
+    choice = Choice(parts=(Text(text=text),), finish="stop")
+    return from_reply(Reply(id=name, model=model, created=created, choices=(choice,), usage=Usage()))
 
 
 def _checked(answer: dict[str, Any]) -> bytes:

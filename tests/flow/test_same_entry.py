@@ -19,7 +19,7 @@ from edgecache.flow.fence import Fence
 from edgecache.flow.serve import Presenter
 from edgecache.flow.story import Flow
 from edgecache.flow.tiers import Asked
-from edgecache.wire.openai_request import ChatRequest
+from edgecache.wire.dialect import Request
 
 NOW = 1_000.0
 SCOPE = Scope("local")
@@ -39,7 +39,8 @@ class Setting:
         fence = Fence(self.ledger, blind=lambda: self.blind, clock=lambda: NOW)
         presenter = Presenter(fence, Bounded(1 << 20, len))
         self.flow = Flow(fence, self.exact, nothing, nothing, None, Decider(), nothing, presenter, gone=nothing)
-        request = ChatRequest(b"{}", {}, Question(operation="chat", model="m", fields={}, text="Hi"), False, False)
+        question = Question(operation="chat", model="m", fields={}, text="Hi")
+        request = Request(dialect="openai.chat", body=b"{}", fields={}, question=question)
         identity = Identity(SCOPE, b"p" * 16, KEY, "Hi")
         route = Route(name="r", tiers=(Tier.UPSTREAM,))
         self.asked = Asked(request=request, identity=identity, scope=SCOPE, route=route, tags=(EVERYTHING,))

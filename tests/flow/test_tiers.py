@@ -16,9 +16,10 @@ from edgecache.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from edgecache.flow.tiers import Ask, Tiers, joined
+from edgecache.flow.heads import joined
+from edgecache.flow.tiers import Ask, Tiers
 from edgecache.testing.fake_model import FakeModel
-from edgecache.wire.openai_request import ChatRequest
+from edgecache.wire.dialect import Request
 
 BOTH = (Tier.LOCAL, Tier.UPSTREAM)
 
@@ -41,7 +42,7 @@ def ask(tiers: tuple[Tier, ...], **fields: object) -> Ask:
     document = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], **fields}
     question = Question(operation="chat", model="m", fields={}, text="Hi")
     call = Call(method="POST", path="/", query="", headers=(), body=b"{}")
-    request = ChatRequest(b"{}", document, question, False, False)
+    request = Request(dialect="openai.chat", body=b"{}", fields=document, question=question)
     route = Route(name="r", tiers=tiers)
     return Ask(request=request, identity=None, scope=Scope("local"), route=route, tags=(), call=call)
 

@@ -28,11 +28,12 @@ from edgecache.flow.fence import Fence
 from edgecache.flow.fills import Fills
 from edgecache.flow.serve import Presenter
 from edgecache.flow.story import Flow
-from edgecache.flow.tiers import Ask, Head, TierReply
+from edgecache.flow.heads import Head
+from edgecache.flow.tiers import Ask, TierReply
 from edgecache.purge.orders import intrinsic
 from edgecache.purge.reaper import Reaper
 from edgecache.testing.history import History, Stale
-from edgecache.wire.openai_request import read_chat
+from edgecache.wire.chat.request import read_chat
 
 SEEDS = 400
 SCOPE, PATH = Scope("team"), "/v1/chat/completions"

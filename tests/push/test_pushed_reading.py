@@ -13,7 +13,7 @@ from edgecache.core.tags import Kind, Tag
 from edgecache.errors import BadRequest
 from edgecache.flow.asking import settle
 from edgecache.flow.pushed import Bad, Reader, Ready, Rights, items
-from edgecache.wire.openai_request import read_chat
+from edgecache.wire.chat.request import read_chat
 
 SECRET = b"a secret"
 SHOP = Scope("token:shop")

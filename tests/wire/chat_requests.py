@@ -5,7 +5,7 @@ from typing import Any
 
 from edgecache.core.canonical import Identity, identify
 from edgecache.core.entry import Scope
-from edgecache.wire.openai_request import read_chat
+from edgecache.wire.chat.request import read_chat
 
 SECRET = b"golden"
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from edgecache.core.canonical import IDENTITY_HEADERS, normalise
-from edgecache.wire.openai_request import IGNORED, read_chat
+from edgecache.wire.chat.request import IGNORED, read_chat
 
 # --- what does not change it --------------------------------------------------------------------------------------
 
@@ -328,7 +328,6 @@ def test_the_last_user_text_is_taken_out(fields: dict[str, Any]) -> None:
         (ask([TEXT_X, TEXT_X]), "the last message has no text, or several"),
         (ask([IMAGE]), "the last message has no text, or several"),
         (ask(None), "the last message has no text"),
-        ({"model": "m", "messages": CALLED}, "the history holds tool results"),
         ({"model": "m", "messages": [{"role": "function", "name": "f", "content": "1"}, user("x")]}, "tool results"),
         ({"model": "m", "messages": [user("x"), {"role": "assistant", "content": "So"}]}, "is not the user's"),
         ({"model": "m", "messages": [SYSTEM]}, "is not the user's"),
@@ -338,6 +337,11 @@ def test_exact_only(fields: dict[str, Any], why: str) -> None:
     question = read_chat(read(fields)).question
     assert question.uncacheable is None
     assert why in (question.exact_only or "")
+
+
+def test_what_holds_tool_results_is_of_an_agent() -> None:
+    assert read_chat(read({"model": "m", "messages": CALLED})).question.of_agent
+    assert not read_chat(read(ask("x"))).question.of_agent
 
 
 def test_the_text_is_in_the_key_and_not_in_the_partition() -> None:

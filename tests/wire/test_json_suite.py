@@ -6,7 +6,7 @@ import pytest
 from shared_data import data_folder
 
 from edgecache.errors import BadRequest
-from edgecache.wire.openai_request import decode
+from edgecache.wire.bodies import decode
 
 # Documents that RFC 8259 leaves to the implementation, and that are read here; all other `i_` are refused.
 READ_ANYWAY = {

@@ -7,13 +7,14 @@ from openai.types import Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from edgecache.core.entry import Framing
-from edgecache.core.generation import Finished
+from edgecache.core.messages import Text
+from edgecache.core.reply import Begin, Choice, Closing, Finish, Reply, TextDelta, Usage
 from edgecache.errors import BadRequest, ModelNotFound, RequestError, UpstreamTimeout
 from edgecache.wire import sse
+from edgecache.wire.chat import CHAT
+from edgecache.wire.chat.reply import summarise, to_json
 from edgecache.wire.openai_errors import error_body
-from edgecache.wire.openai_local import Envelope
 from edgecache.wire.openai_models import models_added, models_body
-from edgecache.wire.openai_reply import summarise, to_json
 
 
 @pytest.mark.parametrize(
@@ -59,35 +60,41 @@ def test_what_is_no_list_of_models_comes_back_as_it_is(body: bytes) -> None:
     assert models_added(body, ["local"], 7) == body
 
 
-ENVELOPE = Envelope("chatcmpl-1", 7, "local")
-END = Finished("stop", 3, 2)
+BEGIN = Begin(id="chatcmpl-1", created=7, model="local")
+USAGE = Usage(prompt=3, completion=2)
+WHOLE, STREAM = CHAT.read(b'{"model":"local"}', ""), CHAT.read(b'{"model":"local","stream":true}', "")
+
+
+def whole(text: str, finish: str = "stop") -> bytes:
+    choice = Choice(parts=(Text(text=text),), finish=finish)
+    return CHAT.tell(Reply(id="chatcmpl-1", created=7, model="local", choices=(choice,), usage=USAGE), WHOLE)
+
+
+def stream(*texts: str, finish: str = "stop") -> bytes:
+    writer = CHAT.writer(STREAM)
+    steps = [BEGIN, *(TextDelta(text=text) for text in texts), Finish(finish=finish), Closing(usage=USAGE)]
+    return b"".join(map(writer.feed, steps))
 
 
 def test_a_whole_local_answer() -> None:
-    found = ChatCompletion.model_validate_json(ENVELOPE.whole("Hi \u2713", END))
-    assert (found.id, found.created, found.model, found.choices[0].message.content) == (
-        "chatcmpl-1",
-        7,
-        "local",
-        "Hi \u2713",
-    )
+    found = ChatCompletion.model_validate_json(whole("Hi \u2713"))
+    text = found.choices[0].message.content
+    assert (found.id, found.created, found.model, text) == ("chatcmpl-1", 7, "local", "Hi \u2713")
     assert found.usage is not None
     assert (found.usage.prompt_tokens, found.usage.completion_tokens, found.usage.total_tokens) == (3, 2, 5)
 
 
 def test_a_streamed_local_answer_is_the_same_answer() -> None:
-    stream = ENVELOPE.opening() + ENVELOPE.piece("Hi ") + ENVELOPE.piece("\u2713\n\n") + b"".join(ENVELOPE.closing(END))
-    for event in sse.EventSplitter().feed(stream):
+    streamed = stream("Hi ", "\u2713\n\n")
+    for event in sse.EventSplitter().feed(streamed):
         if event != sse.DONE:
             ChatCompletionChunk.model_validate_json(sse.data(event) or b"")
-    whole, gathered = json.loads(ENVELOPE.whole("Hi \u2713\n\n", END)), json.loads(to_json(stream))
-    assert gathered["choices"][0]["message"]["content"] == whole["choices"][0]["message"]["content"]
-    assert {**gathered, "choices": None} == {**whole, "choices": None}
+    told, gathered = json.loads(whole("Hi \u2713\n\n")), json.loads(to_json(streamed))
+    assert gathered["choices"][0]["message"]["content"] == told["choices"][0]["message"]["content"]
+    assert {**gathered, "choices": None} == {**told, "choices": None}
 
 
-@pytest.mark.parametrize(("reason", "why"), [("stop", None), ("length", "finish_reason length")])
-def test_a_local_answer_is_stored_only_when_it_is_whole(reason: str, why: str | None) -> None:
-    end = Finished(reason, 3, 2)
-    assert summarise(Framing.JSON, ENVELOPE.whole("a", end)).why_not_stored == why
-    stream = ENVELOPE.opening() + ENVELOPE.piece("a") + b"".join(ENVELOPE.closing(end))
-    assert summarise(Framing.SSE, stream).why_not_stored == why
+@pytest.mark.parametrize(("finish", "why"), [("stop", None), ("length", "finish_reason length")])
+def test_a_local_answer_is_stored_only_when_it_is_whole(finish: str, why: str | None) -> None:
+    assert summarise(Framing.JSON, whole("a", finish)).why_not_stored == why
+    assert summarise(Framing.SSE, stream("a", finish=finish)).why_not_stored == why

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from edgecache.core.canonical import identify
 from edgecache.core.entry import Scope
 from edgecache.errors import BadRequest
-from edgecache.wire.openai_request import MAX_DEPTH, ChatRequest, read_chat, with_usage
+from edgecache.wire.bodies import MAX_DEPTH
+from edgecache.wire.chat.request import read_chat, with_usage
+from edgecache.wire.dialect import Request
 
 VALID = (
     b'{"model":"m","messages":[{"role":"user","content":"Why?"}],"stream":true,'
@@ -22,7 +24,7 @@ def with_field(value: bytes, name: bytes = b"x") -> bytes:
     return b'{"model":"m","messages":[{"role":"user","content":"q"}],"%s":%s}' % (name, value)
 
 
-def read_safely(body: bytes) -> ChatRequest | None:
+def read_safely(body: bytes) -> Request | None:
     """Reads a body; None where it was refused with a message for people. Anything else is a failed test."""
     try:
         request = read_chat(body)

@@ -10,8 +10,11 @@ from typing import Any
 import msgspec
 
 from edgecache.core.entry import Framing
+from edgecache.core.reply import Usage
 from edgecache.wire import sse
-from edgecache.wire.openai_gather import MAX_NUMBERED, events, gather
+from edgecache.wire.chat.gather import MAX_NUMBERED, events, gather
+from edgecache.wire.chat.neutral import to_usage
+from edgecache.wire.dialect import UNREADABLE, Summary
 
 STORABLE_FINISHES = frozenset({"stop", "tool_calls", "function_call"})
 _WORD = re.compile(r"[a-z_]{1,40}")
@@ -30,47 +33,13 @@ _SAYING = (
 _encode = msgspec.json.encode
 
 
-class Summary(msgspec.Struct, frozen=True):
-    """What decides whether an answer may be stored, and found by other words. Tokens are 0 where not told; `failed`
-    says where the provider told of an error, `empty` that no choice says anything.
-    """
-
-    finishes: tuple[str | None, ...]
-    tool_calls: bool
-    refused: bool
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    failed: str | None = None
-    empty: bool = False
-
-    @property
-    def why_not_stored(self) -> str | None:
-        """None when the answer may be stored."""
-        if not self.finishes:
-            return "no choices"
-        if self.failed:
-            return self.failed
-        if self.refused:
-            return "refusal"
-        bad = [finish for finish in self.finishes if finish not in STORABLE_FINISHES]
-        if bad:
-            return f"finish_reason {_word(bad[0])}"
-        return "empty answer" if self.empty else None
-
-
 def _word(finish: str | None) -> str:
     """Fit for a header, whatever a provider sent."""
     return str(finish) if finish is None or _WORD.fullmatch(finish) else "unknown"
 
 
-UNREADABLE = Summary(finishes=(), tool_calls=False, refused=False)
-
-
 def summarise(framing: Framing, body: bytes) -> Summary:
-    """Read a whole answer; one that cannot be read, or was cut, has no finishes and so is not stored.
-
-    A stream takes some milliseconds for each 64 KiB: callers run this in a thread above that.
-    """
+    """See `Dialect.summarise`. A stream takes some milliseconds for each 64 KiB."""
     try:
         if framing is Framing.JSON:
             answer = msgspec.json.decode(body)
@@ -86,16 +55,26 @@ def _summary(answer: dict[str, Any], failed: str | None) -> Summary:
     if len(choices) > MAX_NUMBERED:
         raise ValueError(f"more than {MAX_NUMBERED} choices")
     messages = [choice["message"] for choice in choices]
-    usage = answer.get("usage") or {}
     return Summary(
-        finishes=tuple(_finish(choice) for choice in choices),
+        why_not_stored=failed or _why_not(choices, messages),
+        finished=failed is None and bool(choices),
         tool_calls=any(message.get("tool_calls") or message.get("function_call") for message in messages),
-        refused=any(message.get("refusal") for message in messages),
-        prompt_tokens=int(usage.get("prompt_tokens") or 0),
-        completion_tokens=int(usage.get("completion_tokens") or 0),
-        failed=failed,
-        empty=not any(message.get(name) for message in messages for name in _SAYING),
+        usage=to_usage(answer.get("usage")) or Usage(),
     )
+
+
+def _why_not(choices: list[dict[str, Any]], messages: list[dict[str, Any]]) -> str | None:
+    if not choices:
+        return "no choices"
+    if any(message.get("refusal") for message in messages):
+        return "refusal"
+    if any(message.get("audio") for message in messages):
+        return "audio"
+    bad = [finish for finish in map(_finish, choices) if finish not in STORABLE_FINISHES]
+    if bad:
+        return f"finish_reason {_word(bad[0])}"
+    says = any(message.get(name) for message in messages for name in _SAYING)
+    return None if says else "empty answer"
 
 
 def _is_error(document: Any) -> bool:
@@ -150,17 +129,14 @@ def _choice_chunks(choice: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
     return {**rest, "delta": delta, "finish_reason": None}, last
 
 
-# --- usage on streams ---------------------------------------------------------------------------------------------
+# --- what a client did not ask for --------------------------------------------------------------------------------
 
 
 def without_usage(event: bytes) -> bytes:
     """The event for a client that did not ask for usage: empty for the one that only brings it."""
     if b'"usage"' not in event:
         return event
-    try:
-        fields = msgspec.json.decode(sse.data(event) or b"", type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return event
+    fields = _fields(event)
     if "usage" not in fields:
         return event
     if bytes(fields["usage"]) != b"null":
@@ -169,15 +145,34 @@ def without_usage(event: bytes) -> bytes:
     return sse.with_data(event, _encode(fields))
 
 
-def stream_without_usage(body: bytes) -> bytes:
-    """A whole stored stream for a client that did not ask for usage."""
-    return b"".join(without_usage(event) for event in sse.EventSplitter(len(body) + 1).feed(body))
+def without_padding(event: bytes) -> bytes:
+    """The event without what hides from onlookers how long the text of each chunk was."""
+    if b'"obfuscation"' not in event:
+        return event
+    fields = _fields(event)
+    return sse.with_data(event, _encode(fields)) if fields.pop("obfuscation", None) is not None else event
+
+
+def _fields(event: bytes) -> dict[str, msgspec.Raw]:
+    """Empty where the event is none of an answer."""
+    try:
+        return msgspec.json.decode(sse.data(event) or b"", type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+
+
+def _replayed(body: bytes, *, include_usage: bool) -> bytes:
+    """A whole stored stream, its events as they were."""
+    if include_usage and b'"obfuscation"' not in body:
+        return body
+    told = map(without_padding, sse.EventSplitter(len(body) + 1).feed(body))
+    return b"".join(told if include_usage else map(without_usage, told))
 
 
 def render(framing: Framing, body: bytes, *, stream: bool, include_usage: bool) -> bytes:
-    """A whole answer that came in `framing`, as this client wants it. The same framing keeps the provider's bytes."""
+    """A whole answer that came in `framing`, as this client wants it. The same framing keeps the provider's bytes, but
+    for what the client did not ask for and padding.
+    """
     if framing is Framing.JSON:
         return to_stream(body, include_usage=include_usage) if stream else body
-    if not stream:
-        return to_json(body)
-    return body if include_usage else stream_without_usage(body)
+    return _replayed(body, include_usage=include_usage) if stream else to_json(body)

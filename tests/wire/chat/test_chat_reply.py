@@ -11,9 +11,8 @@ from recorded import DONE, LOGPROBS, TEXT, TOOLS, TWO, USAGE, WRITTEN, chunk, de
 
 from edgecache.core.entry import Framing
 from edgecache.wire import sse
-from edgecache.wire.openai_reply import (
+from edgecache.wire.chat.reply import (
     render,
-    stream_without_usage,
     summarise,
     to_json,
     to_stream,
@@ -278,7 +277,7 @@ def test_each_client_gets_its_framing() -> None:
 
 
 def test_a_client_that_did_not_ask_sees_no_usage() -> None:
-    shown = stream_without_usage(TEXT)
+    shown = render(Framing.SSE, TEXT, stream=True, include_usage=False)
     assert b"usage" not in shown
     assert json.loads(to_json(shown))["choices"] == json.loads(to_json(TEXT))["choices"]
     assert shown.endswith(DONE)

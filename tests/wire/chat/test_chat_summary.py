@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from recorded import DONE, REFUSAL, TEXT, TOOLS, TWO, WRITTEN, chunk, delta
 
 from edgecache.core.entry import Framing
+from edgecache.core.reply import Usage
 from edgecache.wire import sse
-from edgecache.wire.openai_gather import Numbered
-from edgecache.wire.openai_reply import UNREADABLE, Summary, summarise, to_json, without_usage
+from edgecache.wire.chat.gather import Numbered
+from edgecache.wire.chat.reply import summarise, to_json, without_usage
+from edgecache.wire.dialect import UNREADABLE, Summary
 
 
 def finished(*finishes: Any, message: Any = None, **more: Any) -> bytes:
@@ -52,13 +54,13 @@ def said(event: bytes) -> bytes:
         (finished("tool_calls", message={"content": None, "tool_calls": [{"id": "a"}]}), None),
         (finished("function_call", message={"content": None, "function_call": {"name": "f"}}), None),
         (finished(*["stop"] * 1_024), None),
-        (finished(*["stop"] * 1_025), "no choices"),
+        (finished(*["stop"] * 1_025), UNREADABLE.why_not_stored),
         (finished(), "no choices"),
-        (b'{"error":{"message":"x"}}', "no choices"),
-        (b"[]", "no choices"),
-        (b"", "no choices"),
-        (b"<html>", "no choices"),
-        (finished("stop")[:-1], "no choices"),
+        (b'{"error":{"message":"x"}}', "error in the answer"),
+        (b"[]", UNREADABLE.why_not_stored),
+        (b"", UNREADABLE.why_not_stored),
+        (b"<html>", UNREADABLE.why_not_stored),
+        (finished("stop")[:-1], UNREADABLE.why_not_stored),
     ],
 )
 def test_why_an_answer_is_not_stored(body: bytes, why: str | None) -> None:
@@ -82,16 +84,16 @@ def test_why_an_answer_is_not_stored(body: bytes, why: str | None) -> None:
         (said(b"event:error\r\ndata: {}\r\n\r\n"), "error in the stream"),
         (said(b"data: {}\nevent: error\n\n"), "error in the stream"),
         (said(b"event: error\n\n"), "error in the stream"),
-        (said(b"event: error\ndata: overloaded\n\n"), "no choices"),
+        (said(b"event: error\ndata: overloaded\n\n"), UNREADABLE.why_not_stored),
         (said(b'event: error\nevent: message\ndata: {"x":1}\n\n'), None),
         (said(b': error\ndata: {"error":null,"object":"chat.completion.chunk"}\n\n'), None),
         (TEXT + b'event: error\ndata: {"error":{}}\n\n' + DONE, None),
         (chunk(delta(role="assistant", content="")) + chunk(delta(finish="stop")) + DONE, "empty answer"),
         (chunk(delta(finish="stop"), delta(1, "stop", content="a")) + DONE, None),
-        (chunk(delta(finish="stop")), "no choices"),
+        (chunk(delta(finish="stop")), UNREADABLE.why_not_stored),
         (DONE, "no choices"),
         (DONE + chunk(delta(finish="stop")), "no choices"),
-        (chunk(delta(finish="stop")) + b"data: {broken\n\n" + DONE, "no choices"),
+        (chunk(delta(finish="stop")) + b"data: {broken\n\n" + DONE, UNREADABLE.why_not_stored),
     ],
 )
 def test_why_a_stream_is_not_stored(stream: bytes, why: str | None) -> None:
@@ -131,7 +133,7 @@ def test_finding_a_numbered_item_does_not_walk_over_the_others() -> None:
 
 
 def test_what_a_summary_says() -> None:
-    assert summarise(Framing.SSE, TEXT) == Summary(("stop",), False, False, 3, 4)
+    assert summarise(Framing.SSE, TEXT) == Summary(why_not_stored=None, usage=Usage(prompt=3, completion=4))
     assert summarise(Framing.SSE, TOOLS).tool_calls
     assert summarise(Framing.JSON, finished("stop", message={"function_call": {"name": "f"}})).tool_calls
     assert summarise(Framing.SSE, b"data: x\n\n") == UNREADABLE

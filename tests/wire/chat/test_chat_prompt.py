@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edgecache.core.generation import Prompt, Sampling, Turn
 from edgecache.errors import BadRequest
-from edgecache.wire.openai_prompt import UNSUPPORTED, to_prompt
+from edgecache.wire.chat.prompt import UNSUPPORTED, to_prompt
 
 
 def ask(**fields: Any) -> dict[str, Any]:

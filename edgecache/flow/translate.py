@@ -1,0 +1,106 @@
+"""Requests and answers between a client and an upstream that speak different dialects."""
+
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+
+from edgecache.core.entry import Framing
+from edgecache.core.ports import Form, UpstreamReply
+from edgecache.errors import RequestError, Untranslatable, UpstreamBroken
+from edgecache.flow.heads import Head
+from edgecache.wire import sse
+from edgecache.wire.bodies import with_fields
+from edgecache.wire.dialect import Dialect, Request, Untellable
+from edgecache.wire.dialects import BY_NAME, place
+from edgecache.wire.told_errors import told_error
+
+_HEADERS = {"anthropic.messages": (("anthropic-version", "2023-06-01"),)}
+"""What a provider that speaks this dialect wants to be told beside the body."""
+_OF_THE_FRAMING = ("content-type", "content-length")
+
+
+def forms(request: Request, path: str, body: bytes) -> Callable[[str, str], Form]:
+    """What makes of a request, that is sent as `body` to `path`, one of another dialect or name of its model."""
+    own = BY_NAME[request.dialect]
+
+    def form(dialect: str, model: str) -> Form:
+        if dialect in ("", own.name):
+            return Form(path, named(body, model) if model else body)
+        other = BY_NAME.get(dialect)
+        if other is None or request.conversation is None:
+            raise Untranslatable(f"This request cannot be said in {dialect}: it holds what only {own.name} has.")
+        written = other.write_request(request.conversation, model or request.model, stream=request.stream)
+        return Form(place(path, own) + other.suffix, written, _HEADERS.get(dialect, ()))
+
+    return form
+
+
+def named(body: bytes, model: str) -> bytes:
+    """The same request of another model. Raises Untranslatable."""
+    try:
+        return with_fields(body, {"model": model})
+    except msgspec.DecodeError:
+        raise Untranslatable("The body is no JSON object, so that its model cannot be named otherwise.") from None
+
+
+def translated(reply: UpstreamReply, head: Head, other: Dialect, request: Request) -> tuple[Head, AsyncIterator[bytes]]:
+    """The answer of an upstream that speaks `other`, as the client reads it: event by event where both are streams."""
+    own = BY_NAME[request.dialect]
+    if not head.plain:
+        return _with_type(head, "application/json"), _refusal(reply, own)
+    if head.framing is Framing.SSE and request.stream:
+        return _with_type(head, "text/event-stream; charset=utf-8"), _stream(reply, other, own, request)
+    media = "text/event-stream; charset=utf-8" if request.stream else "application/json"
+    framing = Framing.SSE if request.stream else Framing.JSON
+    assert head.framing is not None
+    shown = msgspec.structs.replace(_with_type(head, media), framing=framing)
+    return shown, _whole(reply, head.framing, other, own, request)
+
+
+def _with_type(head: Head, media: str) -> Head:
+    others = tuple(pair for pair in head.headers if pair[0].lower() not in _OF_THE_FRAMING)
+    return msgspec.structs.replace(head, headers=(*others, ("Content-Type", media)))
+
+
+async def _refusal(reply: UpstreamReply, own: Dialect) -> AsyncIterator[bytes]:
+    content = b"".join([chunk async for chunk in reply.chunks()])
+    yield own.error(told_error(reply.status, content))
+
+
+async def _stream(reply: UpstreamReply, other: Dialect, own: Dialect, request: Request) -> AsyncIterator[bytes]:
+    reader, writer = other.reader(), own.writer(request)
+    async for event in whole_events(reply):
+        try:
+            written = b"".join(writer.feed(step) for step in reader.feed(event))
+        except Untellable as error:
+            raise _broken(reply, own, error) from None
+        if written:
+            yield written
+
+
+async def _whole(
+    reply: UpstreamReply, framing: Framing, other: Dialect, own: Dialect, request: Request
+) -> AsyncIterator[bytes]:
+    content = b"".join([chunk async for chunk in reply.chunks()])
+    try:
+        yield own.tell(other.reply(framing, content), request)
+    except Untellable as error:
+        raise _broken(reply, own, error) from None
+
+
+def _broken(reply: UpstreamReply, own: Dialect, error: Untellable) -> RequestError:
+    return UpstreamBroken(f"{reply.upstream}: its answer cannot be told in {own.name}: {error}")
+
+
+async def whole_events(reply: UpstreamReply) -> AsyncIterator[bytes]:
+    """Cut into events; what is left at the end of a stream that was cut is passed on as it came."""
+    splitter = sse.EventSplitter()
+    async for chunk in reply.chunks():
+        try:
+            events = splitter.feed(chunk)
+        except ValueError as error:
+            raise UpstreamBroken(f"{reply.upstream}: {error}") from None
+        for event in events:
+            yield event
+    if splitter.rest:
+        yield splitter.rest

@@ -1,0 +1,37 @@
+"""All dialects that are read here, by path and by name."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from edgecache.core.entry import Framing
+from edgecache.errors import RequestError
+from edgecache.wire.chat import CHAT
+from edgecache.wire.dialect import Dialect
+
+ALL: Final[tuple[Dialect, ...]] = (CHAT,)
+BY_NAME: Final[Mapping[str, Dialect]] = {dialect.name: dialect for dialect in ALL}
+_THREADS = "/threads/"
+_LONGEST_FIRST = sorted(ALL, key=lambda dialect: -len(dialect.suffix))
+
+
+def of_path(path: str) -> Dialect | None:
+    """Which dialect is spoken at this path; None for what is passed through. OpenAI's threads have messages too."""
+    if _THREADS in path:
+        return None
+    return next((dialect for dialect in _LONGEST_FIRST if path.endswith(dialect.suffix)), None)
+
+
+def place(path: str, dialect: Dialect) -> str:
+    """Where the dialect's paths begin: what a path says beside which dialect is spoken."""
+    return path.removesuffix(dialect.suffix)
+
+
+def error_body(error: RequestError, path: str) -> bytes:
+    """As the SDK reads it that asks at `path`."""
+    dialect = of_path(path)
+    return CHAT.error(error) if dialect is None else dialect.error(error)
+
+
+def keeps(dialect: str, framing: Framing, body: bytes) -> bool:
+    """Whether the provider that gave this answer kept it, so that its client may go on with it there."""
+    return False
