@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-STARTING = 20.0
+STARTING = 60.0
 """Seconds a server may take to answer, on a machine that is busy."""
 _BUSY = 20.0  # what running redis-cli may take, on the same machine
 _AT_ONCE = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
@@ -151,7 +151,9 @@ class RedisServer:
         replicas = self.cli("INFO", "replication").count("state=online")
         asked = f"{write}\nWAIT {replicas} {int(1_000 * STARTING)}\n"
         command = ["redis-cli", "-p", str(self.port)]
-        said = subprocess.run(command, check=True, capture_output=True, text=True, input=asked, timeout=STARTING + _BUSY)
+        said = subprocess.run(
+            command, check=True, capture_output=True, text=True, input=asked, timeout=STARTING + _BUSY
+        )
         if said.stdout.split()[-1:] != [str(replicas)]:
             raise RuntimeError(f"replicas of {self!r} did not follow: {said.stdout}")
 

@@ -9,8 +9,10 @@ import aiohttp
 import pytest
 from node_process import NodeProcess
 
+from edgecache.settings import StoreSettings
 from edgecache.testing.redis_server import RedisServer
 from edgecache.testing.scripted_upstream import SSE_HEADERS, Answer, ScriptedUpstream, event
+from edgecache.testing.shared_log import LEASE, begin_log
 
 DEADLINE = 10.0
 CHAT = "/v1/chat/completions"
@@ -151,8 +153,10 @@ async def redis(redis_installed: None) -> AsyncGenerator[RedisServer, None]:
 
 
 async def test_two_nodes_on_one_redis(make_node: Any, upstream: ScriptedUpstream, redis: RedisServer) -> None:
-    one: NodeProcess = make_node("one", EDGECACHE_STORE_URL=redis.url)
-    two: NodeProcess = make_node("two", EDGECACHE_STORE_URL=redis.url)
+    await begin_log(redis, StoreSettings().prefix)
+    store = {"EDGECACHE_STORE_URL": redis.url, "EDGECACHE_STORE_LEASE": f"{LEASE:.0f}s"}
+    one: NodeProcess = make_node("one", **store)
+    two: NodeProcess = make_node("two", **store)
     await asyncio.gather(one.start(), two.start())
     await one.chat("shared?")
     assert (await two.chat("shared?"))[0].headers["X-Cache"] == "HIT"

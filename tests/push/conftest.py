@@ -7,14 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from edgecache.core.units import Duration
-from edgecache.settings import StoreSettings
 from edgecache.testing.node import SEMANTIC, Node, running_node
 from edgecache.testing.redis_server import RedisServer
 from edgecache.testing.scripted_upstream import ScriptedUpstream
-
-LEASE = 1.5
-"""Seconds. The first purge in a new log waits for as long, for nodes that may serve by the log before it."""
+from edgecache.testing.shared_log import shared_store
 
 
 @pytest.fixture
@@ -40,7 +36,7 @@ async def two(
     tmp_path: Path, upstream: ScriptedUpstream, redis_server: RedisServer
 ) -> AsyncGenerator[list[Node], None]:
     """Two nodes on one store."""
-    store = StoreSettings(url=redis_server.url, prefix=f"test-{uuid.uuid4().hex}", lease=Duration(LEASE))
+    store = await shared_store(redis_server, f"test-{uuid.uuid4().hex}")
     async with AsyncExitStack() as stack:
         nodes = [
             await stack.enter_async_context(

@@ -8,14 +8,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from edgecache.core.ports import UNKNOWN
 from edgecache.core.purges import Effect
-from edgecache.core.units import Duration
 from edgecache.errors import StoreUnavailable
-from edgecache.settings import StoreSettings
 from edgecache.testing.node import CHAT, JSON, Node, chat_body, running_node
 from edgecache.testing.redis_server import RedisServer
 from edgecache.testing.scripted_upstream import Answer, ScriptedUpstream
+from edgecache.testing.shared_log import shared_store
 
 POLICY = '[[route]]\nname = "answers"\nrequest_tags = true\n'
 QUESTION = "What does the page say?"
@@ -25,14 +23,12 @@ TAGGED = {"Surrogate-Key": "z"}
 @pytest.fixture
 async def nodes(tmp_path: Path, redis_server: RedisServer) -> AsyncGenerator[tuple[Node, Node, ScriptedUpstream], None]:
     """Two on one Redis; the first holds an answer in memory that the second has not."""
-    store = StoreSettings(url=redis_server.url, prefix=tmp_path.name, lease=Duration(0.5))
+    store = await shared_store(redis_server, tmp_path.name)
     async with (
         ScriptedUpstream() as upstream,
         running_node(tmp_path / "a", upstream=upstream, policy=POLICY, store=store) as one,
         running_node(tmp_path / "b", upstream=upstream, policy=POLICY, store=store) as other,
     ):
-        while UNKNOWN in await one.app.storage.log.roll():
-            await asyncio.sleep(0)
         await one.chat(QUESTION)
         await one.landed()
         assert (await one.chat(QUESTION)).headers["X-Cache"] == "HIT"

@@ -7,13 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edgecache.core.units import Duration
-from edgecache.settings import StoreSettings
 from edgecache.testing.node import SEMANTIC, Node, running_node
 from edgecache.testing.redis_server import RedisServer
-
-LEASE = 2.0
-"""Seconds. The first purge in a new log waits for as long, for nodes that may serve by the log before it."""
+from edgecache.testing.shared_log import shared_store
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +27,7 @@ async def node(tmp_path: Path) -> AsyncGenerator[Node, None]:
 @pytest.fixture
 async def cluster(tmp_path: Path, redis_server: RedisServer) -> AsyncGenerator[list[Node], None]:
     """Three nodes."""
-    store = StoreSettings(url=redis_server.url, prefix=f"test-{uuid.uuid4().hex}", lease=Duration(LEASE))
+    store = await shared_store(redis_server, f"test-{uuid.uuid4().hex}")
     async with AsyncExitStack() as stack:
         yield [
             await stack.enter_async_context(running_node(tmp_path / name, policy=SEMANTIC, store=store, node=name))
