@@ -1,5 +1,5 @@
 """Anthropic Messages."""
 
-from edgecache.wire.messages.dialect import MESSAGES
+from edgecache.wire.messages.codec import MESSAGES
 
 __all__ = ["MESSAGES"]

@@ -25,6 +25,7 @@ from edgecache.wire.dialect import Request
 from edgecache.wire.identity import question_of, uncacheable
 from edgecache.wire.messages.blocks import NAME, bare, foreign, parts, said
 from edgecache.wire.messages.tools import read_choice, read_tools, run_by_provider
+from edgecache.wire.users import end_users
 
 IGNORED = frozenset({"cache_control", "metadata", "service_tier", "speed", "stream"})
 """Fields that do not change what a right answer is. A closed list: any other field is identity."""
@@ -73,20 +74,14 @@ def read(body: bytes) -> Request:
         ),
         stream=fields.get("stream") is True,
         conversation=conversation,
-        users=_users(fields.get("metadata")),
+        users=end_users(fields),
     )
 
 
 def _unread(body: bytes, fields: Any, model: str, why: str) -> Request:
     stream = isinstance(fields, dict) and fields.get("stream") is True
-    users = _users(fields.get("metadata")) if isinstance(fields, dict) else ()
-    return Request(dialect=NAME, body=body, fields=fields, question=uncacheable(model, why), stream=stream, users=users)
-
-
-def _users(metadata: Any) -> tuple[str, ...]:
-    """Whom a request says it is made for; what is no string says nothing."""
-    user = metadata.get("user_id") if isinstance(metadata, dict) else None
-    return (user,) if isinstance(user, str) and user else ()
+    question = uncacheable(model, why)
+    return Request(dialect=NAME, body=body, fields=fields, question=question, stream=stream, users=end_users(fields))
 
 
 def _why_uncacheable(fields: dict[str, Any]) -> str | None:
