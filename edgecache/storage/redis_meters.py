@@ -46,6 +46,9 @@ local function add(key, requests, tokens, money, seconds)
     redis.call('HINCRBY', key, 'm', money)
     redis.call('EXPIRE', key, seconds, 'NX')
 end
+local function reached(count, most)  -- as digits: Lua's numbers are exact to 2^53 only
+    return #count > #most or (#count == #most and count >= most)
+end
 local bounds = tonumber(ARGV[1])
 for number = bounds + 1, #KEYS do
     local at = 4 * number - 2
@@ -54,9 +57,10 @@ end
 local admitted, counts = 1, {{}}
 for number = 1, bounds do
     for place, count in ipairs(redis.call('HMGET', KEYS[number], 'r', 't', 'm')) do
+        count = count or '0'
         local most = ARGV[4 * number - 3 + place]
-        if most ~= '' and tonumber(count or '0') >= tonumber(most) then admitted = 0 end
-        table.insert(counts, count or '0')
+        if most ~= '' and reached(count, most) then admitted = 0 end
+        table.insert(counts, count)
     end
 end
 if admitted == 1 then

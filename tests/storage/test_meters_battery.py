@@ -124,9 +124,9 @@ async def test_of_many_at_once_as_many_are_admitted_as_may_be(storage: Storage) 
 
 @pytest.mark.parametrize("most", [Most(tokens=100), Most(money=10**17)], ids=["tokens", "money"])
 async def test_what_is_owed_counts_before_the_bound_is_looked_at(storage: Storage, most: Most) -> None:
-    owed = Count(0, 99, 10**17 - 1_000_000)
+    owed = Count(0, 99, 10**17 - 1)
     assert (await storage.meters.take([bound(most)], {counter(): owed})).admitted
-    taken = await storage.meters.take([bound(most)], {counter(): Count(2, 1, 1_000_000), counter(limit="x"): Count(1)})
+    taken = await storage.meters.take([bound(most)], {counter(): Count(2, 1, 1), counter(limit="x"): Count(1)})
     assert (taken.admitted, taken.counts) == (False, (Count(3, 100, 10**17),))
     (other,) = (await storage.meters.take([bound(Most(), limit="x")], {})).counts
     assert other == Count(1)
