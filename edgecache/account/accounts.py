@@ -15,7 +15,7 @@ from edgecache.core.entry import Scope
 from edgecache.core.limits import Limit
 from edgecache.core.policy import Policy
 from edgecache.core.ports import Meters
-from edgecache.core.prices import Price, Spend, tokens
+from edgecache.core.prices import Price, Spend, believed
 from edgecache.core.reply import Usage
 from edgecache.errors import LimitReached, StoreUnavailable
 
@@ -25,7 +25,6 @@ UNPRICED = 100
 """Models without a price whose names are kept."""
 NAME = 200
 """Characters of a model's name that count: callers choose it."""
-_NOTHING = Usage()
 
 _log = logging.getLogger("edgecache.spend")
 
@@ -105,7 +104,7 @@ class Accounts:
 
     def spent(self, scope: Scope, route: str, model: str, usage: Usage | None) -> None:
         """An answer was asked for, and has ended. `usage` is None where nobody tells it."""
-        rules, usage = self._current(), usage or _NOTHING
+        rules, usage = self._current(), believed(usage)
         row, of_route, money = self._rows(rules, scope, route, model, usage)
         row.spent.add(usage, money)
         of_route.spent.add(usage, money)
@@ -115,7 +114,7 @@ class Accounts:
 
     def saved(self, scope: Scope, route: str, model: str, usage: Usage | None) -> None:
         """A request was answered from cache, or by an answer that another one asked for, and that cost `usage`."""
-        rules, usage = self._current(), usage or _NOTHING
+        rules, usage = self._current(), believed(usage)
         row, of_route, money = self._rows(rules, scope, route, model, usage)
         row.saved.add(usage, money)
         of_route.saved.add(usage, money)
@@ -133,7 +132,7 @@ class Accounts:
 
     def _charge(self, scope: Scope, limits: Sequence[Limit], usage: Usage, money: int) -> None:
         if limits:
-            self._limiter.charge(scope, limits, tokens(usage.prompt) + tokens(usage.completion), money)
+            self._limiter.charge(scope, limits, usage.total, money)
 
     def _day(self) -> str:
         number = int(self._clock() // 86_400)

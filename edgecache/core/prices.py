@@ -17,6 +17,8 @@ MILLION = 10**6
 MOST_TOKENS = 10**8
 """Of one answer, of each kind; an upstream that tells more is not believed. Sums stay far below 64 bits."""
 
+_NOTHING = Usage()
+
 Amount = Annotated[float, msgspec.Meta(ge=0, le=10_000)]
 """Money for a million tokens; six decimals count."""
 
@@ -37,10 +39,10 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknown
 
     def cost(self, usage: Usage) -> int:
         """Billionths of the currency's unit, rounded half up."""
-        cached, written = tokens(usage.cached), tokens(usage.written)
-        plain = max(0, tokens(usage.prompt) - cached - written)
+        plain = max(0, usage.prompt - usage.cached - usage.written)
         one, read, write, out = self._each
-        return (plain * one + cached * read + written * write + tokens(usage.completion) * out + 500) // 1_000
+        cost = plain * one + usage.cached * read + usage.written * write + usage.completion * out
+        return (cost + 500) // 1_000
 
     @cached_property
     def _models(self) -> re.Pattern[str]:
@@ -75,8 +77,8 @@ class Sum(msgspec.Struct):
 
     def add(self, usage: Usage, money: int) -> None:
         self.answers += 1
-        self.prompt += tokens(usage.prompt)
-        self.completion += tokens(usage.completion)
+        self.prompt += usage.prompt
+        self.completion += usage.completion
         self.money += money
 
     def merge(self, other: "Sum") -> None:
@@ -99,9 +101,15 @@ class Spend(msgspec.Struct):
     saved: Sum
 
 
-def tokens(count: int) -> int:
-    """As far as an upstream is believed."""
-    return min(max(count, 0), MOST_TOKENS)
+def believed(usage: Usage | None) -> Usage:
+    """What an upstream tells, as far as it can be; nothing where it tells nothing."""
+    if usage is None:
+        return _NOTHING
+    counts = (usage.prompt, usage.completion, usage.cached, usage.written)
+    if min(counts) >= 0 and max(counts) <= MOST_TOKENS:
+        return usage
+    prompt, completion, cached, written = (min(max(count, 0), MOST_TOKENS) for count in counts)
+    return Usage(prompt=prompt, completion=completion, cached=cached, written=written)
 
 
 def read_prices(tables: Mapping[str, object], currencies: Mapping[str, object], problems: list[str]) -> Prices:
