@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from edgecache.core.ports import Call
@@ -88,6 +88,14 @@ class UpstreamPool:
             await _drop(best)
             raise
         return _settled(best, call)
+
+    def targets_for(self, upstreams: tuple[str, ...]) -> Iterator[Target]:
+        """Who may be asked by other means than `send`, in turn; all but the first are retries."""
+        self._budget.deposit()
+        for number, client in enumerate(self._order(upstreams)):
+            if number and not self._budget.withdraw():
+                return
+            yield client.target
 
     def statistics(self) -> PoolStatistics:
         now = self._clock()
