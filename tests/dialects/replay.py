@@ -1,0 +1,235 @@
+"""Recorded exchanges through a node: what became of each.
+
+Each exchange has a key of its own, and so a scope of its own: none is answered from another's entries. The scripted
+upstream knows by the key which one it is to answer.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+from cassettes import Exchange
+from meaning import CONVERSING, MESSAGES, PATHS, meaning, problems, whole
+
+from edgecache.errors import Untranslatable
+from edgecache.testing.node import JSON, Node, Reply
+from edgecache.testing.scripted_upstream import Answer, Received, ScriptedUpstream, refusal
+from edgecache.wire.dialects import BY_NAME
+
+PIECE: Final = 1_009
+"""Bytes of a stream that come at once: events end where they like."""
+ALL_PATHS: Final = """
+[[route]]
+name = "all"
+path = "/*"
+"""
+_ENDED: Final = re.compile(r"its last fill ended as: (.*)\.$")
+_DETAIL: Final = re.compile(r'detail=("?)(.*)\1$')
+PADDING: Final = b'"obfuscation"'
+OK: Final = "hit"
+VERSION: Final = {"anthropic-version": "2023-06-01"}
+"""Sent by Anthropic's SDKs with every request."""
+
+
+class Wrong(AssertionError):
+    """An exchange did not go through as it must."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """`steps` by name: OK, or why the node did not take it, in its words or its codecs'."""
+
+    exchange: Exchange
+    steps: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return "; ".join(f"{step}: {said}" for step, said in self.steps.items())
+
+
+def check(holds: bool, what: str) -> None:
+    if not holds:
+        raise Wrong(what)
+
+
+def translated(exchange: Exchange, other: str, *, stream: bool) -> bytes | str:
+    """The body that asks the same in another dialect; or why there is none, as its codec says."""
+    assert exchange.dialect is not None
+    own, codec = BY_NAME.get(exchange.dialect), BY_NAME.get(other)
+    if own is None or codec is None:
+        return "no codec"
+    request = own.read(exchange.body, exchange.path)
+    if request.bound:
+        return "bound to its dialect"
+    if request.conversation is None:
+        return "no conversation"
+    try:
+        return codec.write_request(request.conversation, request.model, stream=stream)
+    except Untranslatable as error:
+        return str(error)
+
+
+class Replay:
+    """Through one node, in any order."""
+
+    def __init__(self, exchanges: Iterable[Exchange]) -> None:
+        self._keys = {exchange.name: f"sk-{number}" for number, exchange in enumerate(exchanges)}
+        self._by_key = {self._keys[exchange.name]: exchange for exchange in exchanges}
+        self.upstream = ScriptedUpstream(script=self._answer)
+        self._node: Node | None = None
+
+    def __repr__(self) -> str:
+        return f"<Replay of {len(self._keys)} exchanges>"
+
+    def through(self, node: Node) -> None:
+        self._node = node
+
+    async def run(self, exchange: Exchange) -> Outcome:
+        """
+        Raises:
+            Wrong
+        """
+        miss, asked = await self._ask(exchange)
+        check(asked, "the first answer did not come from the upstream")
+        check(miss.status == exchange.status, f"status {miss.status}, not {exchange.status}")
+        check(_type(miss) == exchange.content_type, f"Content-Type {_type(miss)}, not {exchange.content_type}")
+        check(miss.body == exchange.answer, f"another body: {miss.body[:300]!r}")
+        if exchange.dialect is None:
+            return Outcome(exchange=exchange, steps={"again": await self._passed(exchange)})
+        again = await self._again(exchange, miss)
+        if again != OK:
+            return Outcome(exchange=exchange, steps={"again": again})
+        steps = {"again": OK, "flipped": await self._flipped(exchange)}
+        if exchange.dialect in CONVERSING:
+            steps |= {other: await self._told(exchange, other) for other in CONVERSING if other != exchange.dialect}
+        return Outcome(exchange=exchange, steps=steps)
+
+    async def _passed(self, exchange: Exchange) -> str:
+        """Of a path that no cache understands: every request goes through."""
+        again, asked = await self._ask(exchange)
+        check(asked, "a hit for what is to be passed through")
+        check(again.body == exchange.answer, "another body at the second time")
+        check(again.headers["Cache-Status"] == "edgecache; fwd=bypass", again.headers["Cache-Status"])
+        return "passed through"
+
+    async def _again(self, exchange: Exchange, miss: Reply) -> str:
+        again, asked = await self._ask(exchange)
+        check(again.status == exchange.status, f"status {again.status} at the second time")
+        if asked:
+            check(again.body == exchange.answer, "another body at the second time")
+            return await self._why(again)
+        check(again.headers["X-Cache"] == "HIT", f"X-Cache {again.headers['X-Cache']}, and the upstream saw nothing")
+        check(_type(again).partition(";")[0] == exchange.content_type.partition(";")[0], f"a hit as {_type(again)}")
+        padded = PADDING in exchange.answer
+        same = _unpadded(again.body) == _unpadded(exchange.answer) if padded else again.body == exchange.answer
+        check(same and PADDING not in again.body, f"the hit has other bytes: {again.body[:300]!r}")
+        return OK
+
+    async def _flipped(self, exchange: Exchange) -> str:
+        if "stream" not in exchange.asked and exchange.dialect == "openai.embeddings":
+            return "embeddings are not streamed"
+        body = {**exchange.asked, "stream": not exchange.streamed}
+        options = body.pop("stream_options", None)
+        if body["stream"]:
+            body["stream_options"] = options or {"include_usage": True}
+        flipped, asked = await self._ask(exchange, body)
+        if asked:
+            return await self._why(flipped)
+        check(flipped.headers["X-Cache"] == "HIT", f"flipped: X-Cache {flipped.headers['X-Cache']}")
+        expected = "text/event-stream" if body["stream"] else "application/json"
+        check(_type(flipped).startswith(expected), f"flipped: {_type(flipped)}")
+        self._same(exchange, flipped.body)
+        return OK
+
+    def _same(self, exchange: Exchange, flipped: bytes) -> None:
+        assert exchange.dialect is not None
+        recorded = _dump(whole(exchange.dialect, exchange.answer, streamed=exchange.streamed))
+        rendered = _dump(whole(exchange.dialect, flipped, streamed=not exchange.streamed))
+        if recorded != rendered:
+            raise Wrong(f"flipped: {_difference(recorded, rendered)}")
+
+    async def _told(self, exchange: Exchange, other: str) -> str:
+        """The same question in another dialect, streamed and not."""
+        assert exchange.dialect is not None
+        for stream in (False, True):
+            body = translated(exchange, other, stream=stream)
+            if isinstance(body, str):
+                return body
+            reply, asked = await self._send(exchange, "POST", PATHS[other], body, VERSION if other == MESSAGES else {})
+            if asked:
+                return await self._why(reply)
+            check(reply.headers["X-Cache"] == "HIT", f"{other}: {reply.status} {reply.body[:300]!r}")
+            problem = problems(other, reply.body, streamed=stream)
+            check(problem is None, f"{other}, stream {stream}: {problem}")
+            recorded = meaning(exchange.dialect, exchange.answer, streamed=exchange.streamed)
+            rendered = meaning(other, reply.body, streamed=stream)
+            check(recorded == rendered, f"{other}, stream {stream}: {recorded} became {rendered}")
+        return OK
+
+    async def _ask(self, exchange: Exchange, fields: Any = None) -> tuple[Reply, bool]:
+        body = exchange.body if fields is None else msgspec.json.encode(fields)
+        return await self._send(exchange, exchange.method, exchange.target, body, dict(exchange.headers))
+
+    async def _send(
+        self, exchange: Exchange, method: str, target: str, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[Reply, bool]:
+        """The reply, and whether the upstream was asked for it. A stream is stored a moment after it ended."""
+        assert self._node is not None
+        seen = len(self.upstream.requests)
+        key = {"Authorization": f"Bearer {self._keys[exchange.name]}"}
+        reply = await self._node.ask(method, target, body, headers={**JSON, **headers, **key})
+        if exchange.dialect is not None and exchange.streamed:
+            await self._node.landed()
+        return reply, len(self.upstream.requests) > seen
+
+    async def _why(self, reply: Reply) -> str:
+        """Why it was not stored, in the node's words: in its header, or as it explains the entry."""
+        assert self._node is not None
+        said = _DETAIL.search(reply.headers.get("Cache-Status", ""))
+        if said is not None:
+            return said[2]
+        explained = await self._node.manage("GET", f"/admin/entries/{reply.headers.get('X-Edgecache-Id')}")
+        ended = _ENDED.search(explained.error["message"]) if explained.status == 404 else None
+        check(ended is not None, f"no reason given: {dict(reply.headers)}, {explained.body[:300]!r}")
+        assert ended is not None
+        return ended[1]
+
+    def _answer(self, request: Received) -> Answer:
+        exchange = self._by_key[(request.header("Authorization") or "").removeprefix("Bearer ")]
+        if request.path != exchange.path:
+            return refusal(404, f"{exchange.name} was recorded at {exchange.path}")
+        if not exchange.streamed:
+            return Answer(status=exchange.status, headers=exchange.answer_headers, body=exchange.answer)
+        pieces = [exchange.answer[at : at + PIECE] for at in range(0, len(exchange.answer), PIECE)]
+        return Answer(status=exchange.status, headers=exchange.answer_headers, chunks=pieces)
+
+
+def _unpadded(stream: bytes) -> list[tuple[bytes, Any]]:
+    """The lines of a stream, less what only hides the length of an answer."""
+    lines = [line.partition(b": ") for line in stream.split(b"\n")]
+    return [(name, _without_padding(value) if value.startswith(b"{") else value) for name, _, value in lines]
+
+
+def _without_padding(data: bytes) -> Any:
+    return {name: value for name, value in msgspec.json.decode(data).items() if name != "obfuscation"}
+
+
+def _type(reply: Reply) -> str:
+    return reply.headers.get("Content-Type", "")
+
+
+def _dump(answer: Any) -> Any:
+    """A field that is null says what one says that is not there: a stream's pieces have no place for some."""
+    return answer.model_dump(mode="json", warnings=False, exclude_none=True)
+
+
+def _difference(one: Any, other: Any, at: str = "") -> str:
+    """The first place where two documents differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+        return _difference(one.get(names[0]), other.get(names[0]), f"{at}.{names[0]}")
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        place = next(place for place, pair in enumerate(zip(one, other, strict=True)) if pair[0] != pair[1])
+        return _difference(one[place], other[place], f"{at}[{place}]")
+    return f"at {at or 'the top'}: {str(one)[:200]} became {str(other)[:200]}"
