@@ -9,7 +9,8 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     """`id` names the entry an answer came from or would be stored under. For a hit `age` and `ttl` are
     whole seconds, `ttl` below 0 for a stale one, which `served_stale` says of one that was served because asking anew
     failed; else `fwd` says why it was forwarded (RFC 9211 section 2.2) and `fwd_status` with what result.
-    `stored` is None where it could not be known yet. `detail` is for people.
+    `stored` is None where it could not be known yet. `detail` is for people;
+    `ignored` are headers of the request that its route does not accept.
     """
 
     route: str
@@ -25,6 +26,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     collapsed: bool = False
     detail: str = ""
     served_stale: bool = False
+    ignored: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -155,6 +155,8 @@ class Proxy:
 
     def _again(self, request: web.BaseRequest, reading: Reading, started: float) -> web.StreamResponse | None:
         """An exact hit from memory, if it is one. Its head is made anew every second, or when anything changed."""
+        if reading.asked.route.pace and reading.asked.request.stream:
+            return None
         now = self._clock()
         entry = None
         if reading.second == int(now):

@@ -1,5 +1,7 @@
 """An answer as an HTTP response."""
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -14,6 +16,8 @@ from edgecache.wire.cache_status import SERVER, cache_status, explain
 from edgecache.wire.surrogate import TAG_HEADERS
 
 _OURS = frozenset({*TAG_HEADERS, "x-cache", "age", "transfer-encoding", "connection"})
+
+PING = b": ping\n\n"
 
 _log = logging.getLogger("edgecache.http")
 
@@ -42,7 +46,48 @@ async def streamed(request: web.BaseRequest, answer: Answer, node: str) -> web.S
     told = answer.outcome if _takes_trailers(request) else None
     if told is not None:
         response.headers["Trailer"] = "Cache-Status"
-    return await send_pieces(request, response, answer.stream, told)
+    keeping = KeptAlive(request, response, answer.ping) if answer.ping else contextlib.nullcontext()
+    with keeping:
+        return await send_pieces(request, response, answer.stream, told)
+
+
+class KeptAlive:
+    """While it is entered, a comment (WHATWG HTML section 9.2.7) goes out whenever nothing else did for `every`
+    seconds: proxies and clients give up connections on which nothing comes. Each write is of whole events, so that a
+    comment may stand between any two.
+    """
+
+    def __init__(self, request: web.BaseRequest, response: web.StreamResponse, every: float) -> None:
+        self._request = request
+        self._response = response
+        self._every = every
+        self._sent = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._ping: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> None:
+        self._wait()
+
+    def _wait(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._every, self._look)
+
+    def _look(self) -> None:
+        sent = self._request.writer.output_size
+        if self._response.prepared and sent == self._sent and (self._ping is None or self._ping.done()):
+            self._ping = asyncio.create_task(self._comment())
+        self._sent = sent
+        self._wait()
+
+    async def _comment(self) -> None:
+        with contextlib.suppress(ConnectionError, RuntimeError):  # the client has gone: whoever sends pieces hears it
+            await self._response.write(PING)
+            self._sent = self._request.writer.output_size
+
+    def __exit__(self, *_: object) -> None:
+        assert self._timer is not None
+        self._timer.cancel()
+        if self._ping is not None:
+            self._ping.cancel()
 
 
 async def send_pieces(

@@ -35,7 +35,8 @@ Vector = Callable[[], Awaitable[bytes | None]]
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What goes back: the whole `body`, or a `stream` of pieces. `close` must be called, whatever happens. `outcome`
-    waits until a streamed answer is stored, or is known not to be, and tells.
+    waits until a streamed answer is stored, or is known not to be, and tells. While the next piece is waited for, a
+    stream of events gets a comment every `ping` seconds; 0 for none.
     """
 
     status: int
@@ -45,6 +46,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     trace: Trace
     close: Callable[[], Awaitable[None]]
     outcome: Callable[[], Awaitable[Trace]] | None = None
+    ping: float = 0
 
 
 async def nothing_to_close() -> None:
@@ -68,7 +70,10 @@ class Fills:
         reply = await self._tiers.ask(ask, to_store=False)
         head = reply.head
         trace = _miss(ask, head, fwd=fwd, detail=why)
-        return Answer(status=head.status, headers=head.headers, stream=reply.pieces, trace=trace, close=reply.close)
+        ping = float(ask.route.ping) if head.framing is Framing.SSE else 0
+        return Answer(
+            status=head.status, headers=head.headers, stream=reply.pieces, trace=trace, close=reply.close, ping=ping
+        )
 
     async def share(self, ask: Ask, vector: Vector, near: str, fwd: str = "miss") -> Answer:
         """Ask the tiers once for all who ask the same at the same time. Does not await before it is registered.
@@ -176,7 +181,10 @@ class Fills:
         if head.framing is Framing.SSE and ask.request.stream:
             shown = _without(headers, "content-length")  # what is hidden makes it shorter
             stream = _filtered(chunks, ask)
-            return Answer(status=200, headers=shown, stream=stream, trace=trace, close=leave, outcome=outcome)
+            ping = float(ask.route.ping)
+            return Answer(
+                status=200, headers=shown, stream=stream, trace=trace, close=leave, outcome=outcome, ping=ping
+            )
         received = b"".join([chunk async for chunk in chunks])
         at_once = len(received) <= AT_ONCE
         body = _whole(ask, head, received) if at_once else await asyncio.to_thread(_whole, ask, head, received)
@@ -266,4 +274,5 @@ def _miss(
         stored=stored,
         collapsed=collapsed,
         detail=detail,
+        ignored=ask.ignored,
     )

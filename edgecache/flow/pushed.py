@@ -115,8 +115,7 @@ class Reader:
         tags = tuple(dict.fromkeys((*own, *keys(pushed.tags))))
         if len(tags) > MAX_TAGS:
             raise BadRequest(f"With those of the rule {route.name!r} it has {len(tags)} tags, at most {MAX_TAGS}.")
-        exact = asked.request.question.exact_only is not None or summary.tool_calls
-        near = route.mode is Mode.SEMANTIC and not exact and embeddable(identity.text)
+        near = asked.semantic and not summary.tool_calls and embeddable(identity.text)
         ttl = pushed.ttl if pushed.ttl is not None else route.ttl
         return Ready(at, name, asked, identity, tags, float(ttl), body, near)
 

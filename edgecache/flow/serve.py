@@ -9,6 +9,7 @@ from edgecache.core.entry import Entry, Framing, Scope
 from edgecache.core.trace import Trace
 from edgecache.flow.fence import Fence
 from edgecache.flow.fills import Answer, nothing_to_close
+from edgecache.flow.pace import paced
 from edgecache.flow.tiers import Asked
 from edgecache.wire.dialect import Request, Untellable
 from edgecache.wire.dialects import BY_NAME, keeps
@@ -47,12 +48,16 @@ class Presenter:
             age=max(0, int(self._fence.clock() - entry.stored_at)),
             ttl=_whole(self._fence.fresh_for(entry)),
             detail=detail or self._circumstance(entry, ask),
+            ignored=ask.ignored,
         )
         stream = ask.request.stream
         same = stream == (entry.framing is Framing.SSE) and entry.dialect == ask.request.dialect
         media = entry.content_type if same else "text/event-stream; charset=utf-8" if stream else "application/json"
         headers = (*entry.headers, ("Content-Type", media))
-        return Answer(status=200, headers=headers, body=body, trace=trace, close=nothing_to_close)
+        paces = stream and ask.route.pace > 0
+        replay = paced(body, _tokens(entry), ask.route.pace) if paces else None
+        shown = b"" if paces else body
+        return Answer(status=200, headers=headers, body=shown, stream=replay, trace=trace, close=nothing_to_close)
 
     def _circumstance(self, entry: Entry, ask: Asked) -> str:
         if self._fence.blind():
@@ -89,6 +94,10 @@ def _told(entry: Entry, request: Request) -> bytes:
         return own.tell(other.reply(entry.framing, entry.body), request)
     except Untellable:
         return _UNTELLABLE
+
+
+def _tokens(entry: Entry) -> int:
+    return BY_NAME[entry.dialect].summarise(entry.framing, entry.body).usage.completion
 
 
 def _whole(seconds: float) -> int:

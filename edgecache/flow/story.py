@@ -16,7 +16,6 @@ from edgecache.core.decision import Decision, Outcome
 from edgecache.core.demands import NOTHING
 from edgecache.core.entry import Entry, Horizon, Scope
 from edgecache.core.freshness import Use
-from edgecache.core.policy import Mode
 from edgecache.core.ports import Embedder, Index, Neighbour, Store
 from edgecache.core.tags import Tag
 from edgecache.decide import Decider, embeddable
@@ -194,10 +193,7 @@ class Flow:
     async def _is_semantic(self, ask: Ask) -> bool:
         assert ask.identity is not None
         text = ask.identity.text
-        question = ask.request.question
-        allowed = ask.route.mode is Mode.SEMANTIC and question.exact_only is None
-        allowed = allowed and (not question.of_agent or ask.route.agents is Mode.SEMANTIC)
-        return allowed and self._embedder is not None and await _aside(len(text), lambda: embeddable(text))
+        return ask.semantic and self._embedder is not None and await _aside(len(text), lambda: embeddable(text))
 
     def _making(self, ask: Ask) -> Vector:
         async def vector() -> bytes | None:

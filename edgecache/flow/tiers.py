@@ -7,7 +7,7 @@ import msgspec
 from edgecache.core.canonical import Identity
 from edgecache.core.demands import NOTHING, Demands
 from edgecache.core.entry import Framing, Horizon, Scope, Source
-from edgecache.core.policy import Route, Tier
+from edgecache.core.policy import Mode, Route, Tier
 from edgecache.core.ports import Call, Generator, Upstream
 from edgecache.core.reply import Begin
 from edgecache.core.tags import Tag
@@ -56,6 +56,15 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[bytes, ...] = ()
     why: str = ""
     ignored: tuple[str, ...] = ()
+
+    @property
+    def semantic(self) -> bool:
+        """Whether it may be answered with what was asked in other words. What an agent did so far is exact, unless its
+        route says otherwise.
+        """
+        question, route = self.request.question, self.route
+        agents = not question.of_agent or route.agents is Mode.SEMANTIC
+        return route.mode is Mode.SEMANTIC and question.exact_only is None and agents
 
 
 class Ask(Asked, frozen=True, kw_only=True):

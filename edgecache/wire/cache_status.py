@@ -16,6 +16,8 @@ def explain(trace: Trace, node: str) -> dict[str, str]:
     headers = {"X-Cache": _word(trace), "X-Served-By": node}
     if trace.id is not None:
         headers[ID_HEADER] = trace.id
+    if trace.ignored:
+        headers["X-Edgecache-Ignored"] = ", ".join(trace.ignored)
     if trace.hit or trace.served_stale:
         headers["Age"] = str(trace.age)
     if trace.source is Source.LOCAL:

@@ -7,8 +7,9 @@ from edgecache.core.entry import Framing
 from edgecache.errors import RequestError
 from edgecache.wire.chat import CHAT
 from edgecache.wire.dialect import Dialect
+from edgecache.wire.messages import MESSAGES
 
-ALL: Final[tuple[Dialect, ...]] = (CHAT,)
+ALL: Final[tuple[Dialect, ...]] = (CHAT, MESSAGES)
 BY_NAME: Final[Mapping[str, Dialect]] = {dialect.name: dialect for dialect in ALL}
 _THREADS = "/threads/"
 _LONGEST_FIRST = sorted(ALL, key=lambda dialect: -len(dialect.suffix))

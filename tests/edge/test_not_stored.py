@@ -10,6 +10,7 @@ import pytest
 
 from edgecache.testing.node import JSON, Node, Reply
 from edgecache.testing.scripted_upstream import JSON_HEADERS, SSE_HEADERS, Answer, ScriptedUpstream, Step, event
+from edgecache.wire.dialect import UNREADABLE
 
 QUESTION = "How do I enable dark mode in the settings?"
 
@@ -60,9 +61,9 @@ async def test_errors_come_back_as_they_came(node: Node, upstream: ScriptedUpstr
         (completion(None), "finish_reason None"),
         (completion(refusal="I cannot."), "refusal"),
         (b'{"choices": []}', "no choices"),
-        (b'{"error": {"message": "200 with an error"}}', "no choices"),
-        (b"not JSON", "no choices"),
-        (b"", "no choices"),
+        (b'{"error": {"message": "200 with an error"}}', "error in the answer"),
+        (b"not JSON", UNREADABLE.why_not_stored),
+        (b"", UNREADABLE.why_not_stored),
     ],
 )
 async def test_an_answer_that_did_not_come_to_a_good_end_is_not_stored(
