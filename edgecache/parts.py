@@ -39,6 +39,7 @@ def target_of(upstream: UpstreamSettings) -> Target:
         name=upstream.name,
         base_url=upstream.url,
         api_key=upstream.key or None,
+        key_style=upstream.key_style or None,
         order=upstream.order,
         weight=upstream.weight,
         ca_file=upstream.ca_file or None,
@@ -48,6 +49,15 @@ def target_of(upstream: UpstreamSettings) -> Target:
             between_chunks=upstream.between_chunks,
             total=upstream.total,
         ),
+        keepalive=upstream.keepalive,
+        models=upstream.models,
+        speaks=upstream.speaks,
+        concurrency=upstream.concurrency,
+        wait=upstream.wait,
+        cooldown=upstream.cooldown,
+        health=upstream.health,
+        health_interval=upstream.health_interval,
+        realm=upstream.realm,
     )
 
 

@@ -23,10 +23,15 @@ NOT_SETTINGS = ("EDGECACHE_DATA", "EDGECACHE_MODELS", "EDGECACHE_MODEL_WHEELS", 
 """Variables of this name space that others read: tests, the model cache, the command line."""
 _SHORTHAND = ("EDGECACHE_UPSTREAM", "EDGECACHE_UPSTREAM_KEY")
 
+_LASTING = ("connect", "first_byte", "between_chunks", "total", "keepalive", "cooldown", "health_interval")
+"""Durations of an upstream that cannot be 0."""
+
 _KUBERNETES = re.compile(r"EDGECACHE_(SERVICE_(HOST|PORT(_.*)?)|PORT_\d+_.*|PORT)")
 """What Kubernetes gives every pod beside a Service that is called edgecache."""
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Spoken = Literal["openai.chat", "openai.responses", "openai.completions", "openai.embeddings", "anthropic.messages"]
 
 
 class Listen(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,19 +58,30 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One provider. `key` replaces the callers' credential, who then need a token of ours. Lower `order` is asked
-    first, `weight` divides the traffic within one order. The four timers are in seconds.
+    first, `weight` divides the traffic within one order. The four timers are in seconds. The rest is in
+    docs/upstream.md.
     """
 
     name: str
     url: str
     key: str = ""
+    key_style: Literal["", "bearer", "x-api-key", "api-key"] = ""
     order: int = 0
     weight: Positive = 1
     connect: Duration = Duration(10)
     first_byte: Duration = Duration(300)
     between_chunks: Duration = Duration(120)
     total: Duration = Duration(1_800)
+    keepalive: Duration = Duration(4)
     ca_file: str = ""
+    models: dict[str, str] = {}
+    speaks: tuple[Spoken, ...] = ()
+    concurrency: Count = 0
+    wait: Duration = Duration(1)
+    cooldown: Duration = Duration(5)
+    health: str = ""
+    health_interval: Duration = Duration(10)
+    realm: str = ""
 
     def __repr__(self) -> str:
         return f"<UpstreamSettings {self.name} {_without_password(self.url)}{' with a key' if self.key else ''}>"
@@ -92,7 +108,8 @@ class EmbeddingSettings(msgspec.Struct, frozen=True, kw_only=True):
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`body` is the largest request that is read whole, `bodies` what all such may hold at once; `memory` what answers
     held in memory may cost, `index` what the vectors of their questions may. A caller has `head` to send the head of
-    a request, and may pause for `body_idle` in its body and for `write_idle` in taking what is sent.
+    a request, and may pause for `body_idle` in its body and for `write_idle` in taking what is sent. At most
+    `websockets` are open, whose messages have at most `websocket_message` bytes and pause for `websocket_idle`.
     """
 
     body: Size = Size(64 << 20)
@@ -102,6 +119,9 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     head: Duration = Duration(30)
     body_idle: Duration = Duration(60)
     write_idle: Duration = Duration(60)
+    websockets: Positive = 1_024
+    websocket_message: Size = Size(64 << 20)
+    websocket_idle: Duration = Duration(600)
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -273,6 +293,11 @@ def _check_upstream(target: UpstreamSettings, problems: list[str]) -> None:
         problems.append(f"upstream `{target.name}`.url: expected http(s)://host, got {url!r}")
     if target.ca_file and not Path(target.ca_file).is_file():
         problems.append(f"upstream `{target.name}`.ca_file: there is no file {target.ca_file}")
+    for name in _LASTING:
+        if not getattr(target, name) > 0:
+            problems.append(f"upstream `{target.name}`.{name}: must be more than 0")
+    if target.health and not target.health.startswith("/"):
+        problems.append(f"upstream `{target.name}`.health: expected a path that begins with /, got {target.health!r}")
 
 
 def _check(table: Mapping[str, Any], problems: list[str]) -> None:

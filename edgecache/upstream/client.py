@@ -1,5 +1,6 @@
 """One target, its connections, and one attempt to get an answer from it."""
 
+import asyncio
 import io
 import ssl
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from edgecache.upstream import failures, headers
 from edgecache.upstream.deadline import Deadline
 from edgecache.upstream.environment import Proxy
 from edgecache.upstream.reply import Reply
-from edgecache.upstream.tally import Tally
+from edgecache.upstream.tally import Lease
 from edgecache.upstream.target import NOT_IN_A_URL, Target
 
 HEAD_LIMIT: Final = 65_536
@@ -32,10 +33,13 @@ NOT_ADDED: Final = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """An attempt without an answer. `reached` is false where the provider cannot have seen anything of the request."""
+    """An attempt without an answer. `reached` is false where the provider cannot have seen anything of the request.
+    `stale`: the connection was kept from a request before, and lost before an answer came.
+    """
 
     error: RequestError
     reached: bool
+    stale: bool = False
 
 
 class Client:
@@ -43,59 +47,52 @@ class Client:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.tally = Tally()
-        self._session: aiohttp.ClientSession | None = None
+        self._kept: aiohttp.ClientSession | None = None
+        self._fresh: aiohttp.ClientSession | None = None
         self._proxy: Proxy | None = None
 
     def __repr__(self) -> str:
-        return f"<Client of {self.target.name}: {self.tally.open} open>"
+        return f"<Client of {self.target.name}: {'open' if self._kept else 'closed'}>"
 
     def open(self, context: ssl.SSLContext | None, proxy: Proxy | None) -> None:
-        """`context` is for https targets. aiohttp's own timers, cookies, decoding and environment are off."""
-        limit, keepalive = self.target.connections, self.target.keepalive
+        """`context` is for https targets."""
+        limit = max(self.target.connections, self.target.concurrency)
+        trust = context or True
         self._proxy = proxy
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=limit, keepalive_timeout=keepalive, ssl=context or True),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
-            auto_decompress=False,
-            skip_auto_headers=NOT_ADDED,
-            trace_configs=[_tracing()],
-            max_line_size=HEAD_LIMIT,
-            max_field_size=HEAD_LIMIT,
-        )
+        self._kept = _session(
+            aiohttp.TCPConnector(limit=limit, keepalive_timeout=self.target.keepalive, ssl=trust)
+        )  # fmt: skip
+        self._fresh = _session(aiohttp.TCPConnector(limit=limit, force_close=True, ssl=trust))
 
     async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        sessions, self._kept, self._fresh = (self._kept, self._fresh), None, None
+        for session in sessions:
+            if session is not None:
+                await session.close()
 
-    async def attempt(self, call: Call) -> Reply | Failure:
-        """Ask once.
+    async def attempt(self, call: Call, began: float, lease: Lease, *, fresh: bool = False) -> Reply | Failure:
+        """Ask once, over a kept connection where there is one and it need not be a `fresh` one. A reply ends the lease.
 
         Raises:
             BadRequest, MethodNotAllowed: the request cannot be sent at all.
             whatever a streamed request body raises
         """
-        self.tally.requests += 1
-        self.tally.open += 1
-        outcome: Reply | Failure | None = None
-        try:
-            outcome = await self._exchange(call)
-        finally:
-            self.tally.open -= not isinstance(outcome, Reply)
-            self.tally.failures += isinstance(outcome, Failure)
-        return outcome
-
-    async def _exchange(self, call: Call) -> Reply | Failure:
         if call.method.upper() in NEVER_SENT:
-            raise MethodNotAllowed(f"{call.method} is not passed on.")
-        deadline = Deadline(self.target, streams=not isinstance(call.body, bytes))
+            raise MethodNotAllowed(f"{call.method} is not passed on: use another method.")
+        session = self._fresh if fresh else self._kept
+        if session is None:
+            raise RuntimeError(f"upstream {self.target.name}: open it first")
+        return await self._exchange(session, call, began, lease)
+
+    async def _exchange(
+        self, session: aiohttp.ClientSession, call: Call, began: float, lease: Lease
+    ) -> Reply | Failure:
+        deadline = Deadline(self.target, began, streams=not isinstance(call.body, bytes))
         upload = _Upload(call.body, deadline)
         url, fields = self._url(call), self._fields(call)
         try:
             async with deadline.head():
-                response = await self._request(call.method, url, fields, upload, deadline)
+                response = await self._request(session, call.method, url, fields, upload, deadline)
         except (aiohttp.ClientError, OSError) as caught:
             if upload.error is not None:
                 raise upload.error from None
@@ -105,19 +102,25 @@ class Client:
         coding = headers.unknown_coding(response.headers.getall("Transfer-Encoding", ()))
         if coding is not None:
             response.close()
-            return Failure(UpstreamBroken(f"upstream {self.target.name}: transfer coding {coding[:40]!r}"), True)
-        return Reply(self.target, response, deadline, self.tally, call.dialect)
+            return Failure(_strange(self.target, coding), True)
+        return Reply(self.target, response, deadline, lease, call.dialect)
 
     def _failure(self, caught: Exception, deadline: Deadline) -> Failure:
-        timed_out = isinstance(caught, TimeoutError)
-        return Failure(deadline.error() if timed_out else failures.before_head(caught, self.target), deadline.reached)
+        if isinstance(caught, TimeoutError):
+            return Failure(deadline.error(), deadline.reached)
+        lost = isinstance(caught, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError)
+        return Failure(failures.before_head(caught, self.target), deadline.reached, lost and deadline.reused)
 
     async def _request(
-        self, method: str, url: URL, fields: list[tuple[str, str]], upload: "_Upload", deadline: Deadline
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: URL,
+        fields: list[tuple[str, str]],
+        upload: "_Upload",
+        deadline: Deadline,
     ) -> aiohttp.ClientResponse:
-        if self._session is None:
-            raise RuntimeError(f"upstream {self.target.name}: open it first")
-        return await self._session.request(
+        return await session.request(
             method,
             url,
             headers=fields,
@@ -127,6 +130,27 @@ class Client:
             allow_redirects=False,
             trace_request_ctx=deadline,
         )
+
+    async def probe(self, path: str, seconds: float) -> int | None:
+        """The status with which a GET is answered within so many seconds, asked with the target's own key; None where
+        there is no answer.
+        """
+        path, _, query = path.partition("?")
+        call = Call(method="GET", path=path, query=query, headers=(), body=b"", configured_key=True)
+        began = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(seconds):
+                came = await self.attempt(call, began, Lease.nothing())
+                if isinstance(came, Failure):
+                    return None
+                try:
+                    async for _ in came.chunks():
+                        pass
+                finally:
+                    await came.close()
+        except (RequestError, TimeoutError):
+            return None
+        return came.status
 
     def _url(self, call: Call) -> URL:
         """Nothing is encoded or decoded: the provider gets the request target that came."""
@@ -176,14 +200,41 @@ class _Upload:
         self._deadline.uploaded()
 
 
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    """aiohttp's own timers, cookies, decoding and environment are off."""
+    session = aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
+        auto_decompress=False,
+        skip_auto_headers=NOT_ADDED,
+        trace_configs=[_tracing()],
+        max_line_size=HEAD_LIMIT,
+        max_field_size=HEAD_LIMIT,
+    )
+    # It would send GET, PUT and others once more by itself, uncounted; there is no public switch, and a test that
+    # counts what arrives.
+    session._retry_connection = False
+    return session
+
+
+def _strange(target: Target, coding: str) -> UpstreamBroken:
+    return UpstreamBroken(f"upstream {target.name}: transfer coding {coding[:40]!r} is not read here. {failures.AGAIN}")
+
+
 def _tracing() -> aiohttp.TraceConfig:
     """Tells a request's deadline when there is a connection, new or kept."""
     tracing = aiohttp.TraceConfig()
     tracing.on_connection_create_end.append(_connected)
-    tracing.on_connection_reuseconn.append(_connected)
+    tracing.on_connection_reuseconn.append(_reused)
     return tracing
 
 
 async def _connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
     deadline: Deadline = context.trace_request_ctx
-    deadline.connected()
+    deadline.connected(reused=False)
+
+
+async def _reused(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+    deadline: Deadline = context.trace_request_ctx
+    deadline.connected(reused=True)

@@ -23,21 +23,31 @@ MISSED: Final = {
     Timer.BETWEEN_CHUNKS: "no next part of the answer",
     Timer.TOTAL: "the answer did not end",
 }
+NEXT: Final = "Ask again; where answers take longer, raise {} of this upstream."
+
+
+def missed(target: Target, timer: Timer) -> UpstreamTimeout:
+    """What to tell the caller when a limit passed."""
+    limit = getattr(target.timers, timer)
+    return UpstreamTimeout(
+        f"upstream {target.name}: {MISSED[timer]} within {limit:g} s ({timer}). {NEXT.format(timer.value)}"
+    )
 
 
 class Deadline:
-    """Runs from its making. The head is waited for under `head()`, each chunk under `chunk()`.
+    """The head is waited for under `head()`, each chunk under `chunk()`.
 
-    `streams`: the request's body is a stream, sent at the pace of the caller.
-    `reached` tells whether the provider may have seen something of the request: false until there is a connection.
+    `began` is when the request came, by the loop's clock: from then on `total` runs. `streams`: the request's body is
+    a stream, sent at the pace of the caller. `reached` tells whether the provider may have seen something of the
+    request: false until there is a connection; `reused` whether that one was kept from a request before.
     """
 
-    def __init__(self, target: Target, *, streams: bool) -> None:
-        self.reached = False
+    def __init__(self, target: Target, began: float, *, streams: bool) -> None:
+        self.reached = self.reused = False
         self._target = target
         self._streams = streams
         self._clock = asyncio.get_running_loop().time
-        self._total_at = self._clock() + target.timers.total
+        self._total_at = began + target.timers.total
         self._timer = Timer.CONNECT
         self._guard: asyncio.Timeout | None = None
 
@@ -49,9 +59,9 @@ class Deadline:
         self._guard = asyncio.timeout_at(self._nearest(Timer.CONNECT))
         return self._guard
 
-    def connected(self) -> None:
+    def connected(self, *, reused: bool) -> None:
         """There is a connection, and the request goes out on it."""
-        self.reached = True
+        self.reached, self.reused = True, reused
         self._move(Timer.TOTAL if self._streams else Timer.FIRST_BYTE)
 
     def uploaded(self) -> None:
@@ -67,11 +77,8 @@ class Deadline:
         return asyncio.timeout_at(self._nearest(Timer.BETWEEN_CHUNKS))
 
     def error(self) -> UpstreamTimeout:
-        """What to tell the caller when a limit passed."""
-        limit = getattr(self._target.timers, self._timer)
-        return UpstreamTimeout(
-            f"upstream {self._target.name}: {MISSED[self._timer]} within {limit:g} s ({self._timer})"
-        )
+        """Of the limit that passed."""
+        return missed(self._target, self._timer)
 
     def _move(self, timer: Timer) -> None:
         if self._guard is not None and not self._guard.expired():

@@ -30,7 +30,8 @@ UNSENDABLE: Final = re.compile(r"[\x00\r\n\ud800-\udfff]")
 def outgoing(headers: Headers, target: Target, *, configured_key: bool) -> list[tuple[str, str]]:
     """A caller's header fields as `target` gets them, less the length of the body.
 
-    With `configured_key` the target's own key takes the place of the caller's, where it has one.
+    With `configured_key` the target's own key takes the place of the caller's, where it has one. Who may be shown the
+    caller's was decided before (`trust.py`).
 
     Raises:
         BadRequest: a field cannot be sent.
@@ -38,7 +39,7 @@ def outgoing(headers: Headers, target: Target, *, configured_key: bool) -> list[
     kept = _end_to_end(headers)
     if configured_key and target.api_key is not None:
         kept = [field for field in kept if field[0].lower() not in CREDENTIALS]
-        kept.append(_credential(target.key_style, target.api_key))
+        kept.append(_credential(target.style, target.api_key))
     return _sendable(field for field in kept if field[0].lower() not in REPLACED)
 
 

@@ -1,30 +1,38 @@
 """An upstream's answer: its head, and its body as it arrives."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
+from typing import Final
 
 import aiohttp
 
 from edgecache.errors import EdgecacheError
 from edgecache.upstream import failures, headers
 from edgecache.upstream.deadline import Deadline
-from edgecache.upstream.tally import Tally
+from edgecache.upstream.tally import Lease
 from edgecache.upstream.target import Target
+from edgecache.wire.overload import Opening, Sign
+
+OPENING_S: Final = 15.0
+"""Seconds for which the opening of a stream is held back at most: its caller has not even a head until then."""
 
 
 class Reply:
     """`UpstreamReply` of the ports. The end of the body gives the connection back; `close` before it drops it."""
 
     def __init__(
-        self, target: Target, response: aiohttp.ClientResponse, deadline: Deadline, tally: Tally, dialect: str = ""
+        self, target: Target, response: aiohttp.ClientResponse, deadline: Deadline, lease: Lease, dialect: str = ""
     ) -> None:
         self.dialect = dialect
         self._target = target
         self._response = response
         self._deadline = deadline
-        self._tally = tally
+        self._lease = lease
         self._closed = False
         self._headers = headers.incoming(response.raw_headers)
+        self._held: deque[bytes] = deque()
+        self._broken: EdgecacheError | None = None
         self._lost = _closing(response)
         if self._lost is not None:
             self._lost.add_done_callback(self._break)
@@ -44,21 +52,54 @@ class Reply:
     def headers(self) -> headers.Headers:
         return self._headers
 
+    async def opening(self) -> Sign:
+        """How its stream begins. What was read for that is kept, and `chunks` gives it first, an error at its place.
+        Bounded in bytes and in time: what takes longer is content.
+        """
+        opening = Opening()
+        until = asyncio.get_running_loop().time() + OPENING_S
+        sign = Sign.OPENING
+        while sign is Sign.OPENING:
+            try:
+                async with asyncio.timeout_at(until):
+                    chunk = await self._next()
+            except TimeoutError:
+                return Sign.CONTENT
+            except EdgecacheError as error:
+                self._broken = error
+                return Sign.CONTENT
+            self._held.append(chunk)
+            sign = opening.feed(chunk) if chunk else opening.end()
+        return sign
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body's bytes as sent, in the pieces in which they arrive. Ends closed, however it ends."""
         try:
-            while chunk := await self._next():
+            while chunk := await self._again():
                 yield chunk
         finally:
             await self.close()
 
     async def close(self) -> None:
+        self.drop()
+
+    def drop(self) -> None:
+        """`close`, which waits for nothing."""
         if not self._closed:
             self._closed = True
-            self._tally.open -= 1
+            self._held.clear()
             if self._lost is not None:
                 self._lost.remove_done_callback(self._break)
             self._response.close()
+            self._lease.end()
+
+    async def _again(self) -> bytes:
+        """What was held, then what comes."""
+        if self._held:
+            return self._held.popleft()
+        if self._broken is not None:
+            raise self._broken
+        return await self._next()
 
     async def _next(self) -> bytes:
         """The next piece; b"" at the end. Errors are raised outside of the handlers: nothing is chained to them."""
@@ -70,7 +111,7 @@ class Reply:
             error = self._deadline.error()
         except (aiohttp.ClientError, OSError) as caught:
             error = failures.in_body(caught, self._target)
-        self._tally.failures += 1
+        self._lease.broke()
         raise error
 
     def _break(self, _: "asyncio.Future[None]") -> None:

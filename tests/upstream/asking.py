@@ -1,10 +1,12 @@
 """What the tests of this room share: calls, pools, and reading an answer to its end."""
 
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from edgecache.core.ports import Call, UpstreamReply
-from edgecache.upstream import Target, Timers, UpstreamPool
+from edgecache.testing.scripted_upstream import Answer, Received, ScriptedUpstream
+from edgecache.upstream import Breaking, RetryBudget, Target, Timers, UpstreamPool
 
 CHAT = "/v1/chat/completions"
 
@@ -17,6 +19,31 @@ SOON = 0.02
 ENOUGH = 0.3
 """A limit in seconds that passes in one part of a test and must not in another, on a busy machine."""
 
+UNBROKEN = Breaking(least=10**9)
+"""A breaker that never opens."""
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def plenty(clock: Callable[[], float] = time.monotonic) -> RetryBudget:
+    """More retries than a test makes."""
+    return RetryBudget(clock, burst=1e9)
+
+
+def always(status: int, *headers: tuple[str, str]) -> ScriptedUpstream:
+    def script(_: Received) -> Answer:
+        return Answer(status=status, headers=headers, body=str(status).encode())
+
+    return ScriptedUpstream(script=script)
+
 
 def call(
     body: bytes | AsyncIterator[bytes] = b"{}",
@@ -27,6 +54,7 @@ def call(
     headers: Sequence[tuple[str, str]] = (),
     upstreams: tuple[str, ...] = (),
     configured_key: bool = True,
+    **more: object,
 ) -> Call:
     return Call(
         method=method,
@@ -36,6 +64,7 @@ def call(
         body=body,
         upstreams=upstreams,
         configured_key=configured_key,
+        **more,  # type: ignore[arg-type]
     )
 
 

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import AsyncIterator
 
 import pytest
-from asking import call, opened, read, target, timers
+from asking import UNBROKEN, call, opened, plenty, read, target, timers
 
 from edgecache.testing.raw_upstream import RawUpstream
 from edgecache.testing.scripted_upstream import Answer, Received, ScriptedUpstream
@@ -123,7 +123,7 @@ async def test_while_another_target_is_tried_after_one_that_turned_us_away() -> 
 
     async with ScriptedUpstream(script=busy) as first, ScriptedUpstream(script=hanging) as second:
         targets = target(first.url), target(second.url, "two", order=1)
-        async with opened(*targets, retry_ratio=1.0) as pool:
+        async with opened(*targets, budget=plenty(), breaking=UNBROKEN) as pool:
             for _ in range(TIMES):
                 sending = asyncio.ensure_future(pool.send(call()))
                 await second.wait_connections(1)

@@ -7,27 +7,14 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from asking import SOON, call, opened, read, stream, target, timers
-from hypothesis import given
-from hypothesis import strategies as st
+from asking import SOON, Clock, always, call, opened, read, stream, target, timers
 
 from edgecache.errors import InvalidSettings, NoUpstream, UpstreamTimeout, UpstreamUnreachable
 from edgecache.testing.raw_upstream import RawUpstream
-from edgecache.testing.scripted_upstream import Answer, Received, ScriptedUpstream, Step
-from edgecache.upstream import UpstreamPool
-from edgecache.upstream.budget import RetryBudget
+from edgecache.testing.scripted_upstream import Step
+from edgecache.upstream import State, TargetStatistics, UpstreamPool
 
 SEED = 20_261
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -36,13 +23,6 @@ def dead() -> Iterator[str]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
-
-
-def always(status: int) -> ScriptedUpstream:
-    def script(_: Received) -> Answer:
-        return Answer(status=status, body=str(status).encode())
-
-    return ScriptedUpstream(script=script)
 
 
 async def test_the_weights_of_an_order_are_kept() -> None:
@@ -89,7 +69,7 @@ async def test_a_target_that_cannot_be_reached_is_asked_last_for_a_while(dead: s
     clock = Clock()
     async with always(200) as upstream:
         targets = target(dead, "dead"), target(upstream.url, "alive", order=1)
-        async with opened(*targets, clock=clock, cooldown=5.0) as pool:
+        async with opened(*targets, clock=clock) as pool:
             asked = []
             for step in (0.0, 1.0, 3.9, 0.2):
                 clock.now += step
@@ -187,50 +167,6 @@ async def test_a_body_half_read_is_never_begun_again(method: str) -> None:
         assert [request.split(b"\r\n\r\n", 1)[1] for request in upstream.requests] == [b"1\r\na\r\n1\r\nb\r\n0\r\n\r\n"]
 
 
-@pytest.mark.parametrize("status", [None, 503])
-async def test_in_a_total_outage_retries_stay_within_the_budget(status: int | None, dead: str) -> None:
-    requests, burst = 100, 5
-    async with always(status or 200) as busy:
-        url = busy.url if status else dead
-        targets = [target(url, name) for name in "abcd"]
-        async with opened(*targets, clock=Clock(), retry_burst=float(burst), chance=random.Random(SEED)) as pool:
-            for _ in range(requests):
-                try:
-                    await read(await pool.send(call()))
-                except UpstreamUnreachable:
-                    assert status is None
-            attempts = sum(one.requests for one in pool.statistics().targets)
-    assert requests * 1.2 <= attempts <= requests * 1.2 + burst
-
-
-@given(st.lists(st.tuples(st.booleans(), st.floats(0, 10)), max_size=60))
-def test_the_budget_never_gives_more_than_it_was_brought(steps: list[tuple[bool, float]]) -> None:
-    clock = Clock()
-    budget = RetryBudget(0.2, 1.0, 3.0, clock)
-    requests = retries = 0
-    for is_request, seconds in steps:
-        clock.now += seconds
-        if is_request:
-            budget.deposit()
-            requests += 1
-        else:
-            retries += budget.withdraw()
-        assert 0 <= budget.tokens <= 3
-        assert retries <= 0.2 * requests + (clock.now - 1_000.0) + 3 + 1e-9
-
-
-def test_the_budget_fills_with_requests_and_with_time() -> None:
-    clock = Clock()
-    budget = RetryBudget(0.2, 1.0, 2.0, clock)
-    assert [budget.withdraw() for _ in range(3)] == [True, True, False]
-    for _ in range(5):
-        budget.deposit()
-    assert [budget.withdraw() for _ in range(2)] == [True, False]
-    clock.now += 1.0
-    budget.deposit()
-    assert [budget.withdraw() for _ in range(2)] == [True, False]
-
-
 async def test_statistics_and_repr_say_what_is_under_way() -> None:
     async with always(200) as upstream, opened(target(upstream.url)) as pool:
         reply = await pool.send(call())
@@ -238,8 +174,9 @@ async def test_statistics_and_repr_say_what_is_under_way() -> None:
         assert repr(reply) == "<Reply of one: 200, open>"
         assert repr(pool) == "<UpstreamPool one: 1 open>"
         await read(reply)
-        assert pool.statistics().targets[0] == type(pool.statistics().targets[0])("one", 1, 0, 0, 0, False)
-        assert pool.statistics().retries_left == 10
+        statistics = pool.statistics()
+        assert statistics.targets == (TargetStatistics("one", 1, 0, 0, 0, 0, 0, State.CLOSED, 0.0, True),)
+        assert (statistics.sent, statistics.retries_left) == (1, 10)
         assert repr(reply) == "<Reply of one: 200, closed>"
 
 

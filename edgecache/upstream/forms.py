@@ -1,0 +1,50 @@
+"""A call in the words of the target that gets it: the names of its models, the dialects it speaks."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from edgecache.core.ports import Call, Form
+from edgecache.errors import Untranslatable
+from edgecache.upstream.target import Target
+
+
+def fitted(call: Call, target: Target) -> Call:
+    """
+    Raises:
+        Untranslatable: the target cannot be asked this.
+    """
+    model = target.models.get(call.model, call.model)
+    if not call.dialect or (model == call.model and (not target.speaks or call.dialect in target.speaks)):
+        return call
+    if call.form is None:
+        raise Untranslatable(f"upstream {target.name} cannot be asked this in other words: {_next(call)}")
+    reason: Untranslatable | None = None
+    for dialect in _dialects(call, target):
+        try:
+            return _in_form(call, call.form(dialect, model), dialect, model)
+        except Untranslatable as error:
+            reason = reason or error
+    assert reason is not None
+    raise reason
+
+
+def _dialects(call: Call, target: Target) -> Iterator[str]:
+    """The call's own first, where the target speaks it."""
+    if not target.speaks or call.dialect in target.speaks:
+        yield call.dialect
+    yield from (dialect for dialect in target.speaks if dialect != call.dialect)
+
+
+def _in_form(call: Call, form: Form, dialect: str, model: str) -> Call:
+    """The query belongs to the path of the call's own dialect."""
+    named = {name.lower() for name, _ in form.headers}
+    headers = (*(field for field in call.headers if field[0].lower() not in named), *form.headers)
+    query = call.query if dialect == call.dialect else ""
+    return msgspec.structs.replace(
+        call, path=form.path, query=query, body=form.body, headers=headers, dialect=dialect, model=model
+    )
+
+
+def _next(call: Call) -> str:
+    return f"name an upstream that speaks {call.dialect} and knows {call.model[:80]!r} by this name."
