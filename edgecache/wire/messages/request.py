@@ -114,8 +114,8 @@ def _conversation(fields: dict[str, Any]) -> Conversation | None:
     if not isinstance(messages, list) or not messages or not all(isinstance(item, dict) for item in messages):
         return None
     rest = {name: value for name, value in said(fields).items() if name not in IGNORED}
-    for name in ("model", "messages"):
-        del rest[name]
+    for name in ("model", "messages", *(name for name in AT_PROVIDER if not rest.get(name))):
+        rest.pop(name, None)
     system, tools = _take_system(rest), _take_tools(rest)
     choice, parallel = _take_choice(rest)
     effort, form = _take_config(rest)
