@@ -23,7 +23,7 @@ import aiohttp
 
 from edgecache.testing.node import CHAT, JSON, SECRET, Reply, chat_body, running_node
 
-PATIENCE: Final = 30.0
+PATIENCE: Final = 60.0
 """Seconds for what must come about in the end, on a machine that is busy."""
 LOOK: Final = 0.02
 """Seconds between two looks at what nobody tells."""

@@ -33,7 +33,7 @@ from edgecache.testing.scripted_upstream import ScriptedUpstream
 CHAT: Final = "/v1/chat/completions"
 NO_MODEL: Final = LocalSettings(model="")
 SECRET: Final = "a secret for tests only"
-DEADLINE_S: Final = 10.0
+DEADLINE_S: Final = 60.0
 """How long a test waits for what must come before it fails."""
 
 SEMANTIC: Final = """

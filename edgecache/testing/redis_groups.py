@@ -184,6 +184,8 @@ class RedisServerCluster(_Group):
         for server in self.servers:
             if "role:master" in server.cli("INFO", "replication"):
                 server.confirm("FLUSHALL")
+            if not self._replicas:  # nobody can take over: none is given up because a busy machine stood still
+                server.cli("CONFIG", "SET", "cluster-node-timeout", "15000")
 
     def _agrees(self, server: RedisServer) -> bool:
         states = server.cli("INFO", "replication")

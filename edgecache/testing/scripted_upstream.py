@@ -26,7 +26,7 @@ from aiohttp.web_protocol import RequestHandler
 JSON_HEADERS: Final = (("Content-Type", "application/json"),)
 SSE_HEADERS: Final = (("Content-Type", "text/event-stream"), ("Cache-Control", "no-cache"))
 
-DEADLINE_S: Final = 10.0
+DEADLINE_S: Final = 60.0
 """How long the `wait_` methods wait before they fail the test."""
 
 

@@ -60,7 +60,7 @@ class Script:
 async def whole(flight: Flight[str], passenger: int) -> list[bytes]:
     found = []
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await flight.wait_head()
             async for chunk in flight.chunks(passenger):
                 found.append(chunk)
@@ -80,7 +80,7 @@ async def flights() -> AsyncIterator[Flights[str]]:
     """After each test nothing flies, nobody is aboard, and no task is left."""
     flights: Flights[str] = Flights()
     yield flights
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await flights.close()
     await settle()
     assert flights.statistics().flying == 0

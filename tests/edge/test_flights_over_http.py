@@ -38,13 +38,13 @@ async def listening(node: Node, **fields: object) -> AsyncGenerator[aiohttp.Clie
 
 async def aboard(node: Node, count: int) -> None:
     """Until that many requests have joined or begun a flight, since the start."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (found := (await node.statistics())["flights"])["started"] + found["joined"] < count:
             pass
 
 
 async def in_flight(node: Node, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await node.statistics())["flights"]["flying"] != count:
             pass
 

@@ -140,7 +140,7 @@ async def change_policy(node: Node, folder: Path, policy: str) -> None:
     await asyncio.to_thread((folder / "policies" / "policy.toml").write_text, policy)
     before = (await node.manage("GET", "/admin/policy")).json()["digest"]
     node.app.reload_policy()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await node.manage("GET", "/admin/policy")).json()["digest"] == before:
             pass
 

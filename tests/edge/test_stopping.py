@@ -19,7 +19,7 @@ def piece(text: str, finish: str | None = None) -> bytes:
 
 async def refuses(node: Node) -> None:
     """Until nobody listens at its port any more."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", node.port)

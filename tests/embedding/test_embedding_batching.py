@@ -35,7 +35,7 @@ class HeldUp(OnnxEncoder):
         self.threads.add(threading.current_thread().name)
         self.passes.append([row.text for row in rows])
         self.started.release()
-        if not self.go_on.acquire(timeout=30):
+        if not self.go_on.acquire(timeout=60):
             raise TimeoutError("the test never let this pass go on")
         if any(row.text == "fail embedding" for row in rows):
             raise RuntimeError("as told")
@@ -83,7 +83,7 @@ async def begin(embedder: BatchingEmbedder, *texts: str) -> list[asyncio.Task[by
 
 
 async def a_pass_runs(encoder: HeldUp) -> None:
-    assert await asyncio.to_thread(encoder.started.acquire, timeout=30)
+    assert await asyncio.to_thread(encoder.started.acquire, timeout=60)
 
 
 async def test_a_lone_request_starts_at_once_and_later_ones_share_a_pass(
@@ -164,7 +164,7 @@ async def test_leaving_in_the_moment_of_the_answer(embedder: BatchingEmbedder, e
     turn.add_done_callback(lambda _: second.cancel())
     turn.add_done_callback(embedder._finish_turn)
     encoder.go_on.release()
-    assert await asyncio.wait_for(third, 30) is not None
+    assert await asyncio.wait_for(third, 60) is not None
     assert second.cancelled()
     assert encoder.passes == [[FIRST], [SECOND, THIRD]]
     assert embedder.statistics().waiting == 0

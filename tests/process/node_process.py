@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 COMMAND = (sys.executable, "-m", "edgecache")
 
 

@@ -14,7 +14,7 @@ from edgecache.testing.redis_server import RedisServer
 from edgecache.testing.scripted_upstream import SSE_HEADERS, Answer, ScriptedUpstream, event
 from edgecache.testing.shared_log import LEASE, begin_log
 
-DEADLINE = 10.0
+DEADLINE = 60.0
 CHAT = "/v1/chat/completions"
 
 

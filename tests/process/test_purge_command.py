@@ -240,7 +240,7 @@ def test_everything_is_asked_for_twice_on_a_terminal(node: Scripted, typed: str,
             stdin=theirs,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             cwd=tmp_path,
             env={**os.environ, "EDGECACHE_TOKEN": "edgecache-x"},
         )

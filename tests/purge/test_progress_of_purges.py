@@ -10,7 +10,7 @@ from edgecache.purge.roll import Nodes, Standing
 
 async def polled(side: LinkedSide, name: str) -> list[Standing]:
     found = [side.log.progress(name)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while found[-1] is not None and not found[-1].done:
             await asyncio.sleep(0.1)
             found.append(side.log.progress(name))

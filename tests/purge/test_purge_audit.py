@@ -210,7 +210,7 @@ async def test_what_was_hit_is_counted(node: Node) -> None:
     for question in (DARK, "What is the capital of France?"):
         await fill(node, question, "docs")
     identity = (await purged(node, "/service/edgecache/purge/docs"))["id"]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (line := await audit(node, f"/{identity}"))["entries"] < 2:
             pass
     assert (line["entries"], line["sequence"]) == (2, 1)

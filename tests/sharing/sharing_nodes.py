@@ -182,7 +182,7 @@ class OnRedis(Node):
 
 async def until(condition: Callable[[], bool]) -> None:
     """What a feed brings cannot be waited for by an event: this looks, at every turn of the event loop."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0)
 

@@ -31,7 +31,7 @@ async def _ask(model: LocalModel, prompt: Prompt) -> tuple[str, Finished]:
 
 async def _until(condition: Callable[[], bool]) -> None:
     """The worker thread reports nothing of what it frees; it is looked at until it has."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0)
 

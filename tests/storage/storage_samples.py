@@ -1,17 +1,20 @@
-"""Entries and purges to store."""
+"""Entries and purges to store, and how to wait for a storage."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
 
 from edgecache.core.entry import Entry, Framing, Horizon, Scope, Source
 from edgecache.core.ports import Heard, Store
 from edgecache.core.purges import Logged, PurgeRecord
 from edgecache.core.tags import EVERYTHING, Kind, Tag
+from edgecache.errors import StoreUnavailable
 from edgecache.storage.redis import RedisStorage
 from edgecache.storage.sqlite import SqliteStorage
 
 Storage: TypeAlias = SqliteStorage | RedisStorage
+T = TypeVar("T")
 
 SCOPE = Scope("tenant")
 
@@ -54,3 +57,13 @@ async def take(follower: AsyncIterator[Heard], count: int = 1) -> list[Logged]:
     while len(taken) < count:
         taken += (await anext(follower)).records
     return taken
+
+
+async def at_last(call: Callable[[], Awaitable[T]]) -> T:
+    """What it returns as soon as it works."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable:
+                await asyncio.sleep(0.01)

@@ -20,7 +20,7 @@ def news(*numbers: int, kind: NewsKind = NewsKind.STORED) -> list[News]:
 async def told(follower: AsyncIterator[Sequence[News] | None], count: int) -> list[News]:
     """The next so many."""
     heard: list[News] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(heard) < count:
             some = await anext(follower)
             assert some, "nothing is missing"
@@ -83,7 +83,7 @@ async def test_what_does_not_fit_is_dropped_and_the_others_are_told_that(
     monkeypatch.setattr(redis_feed, "WAITING", 3)
     one.feed.tell(news(1, 2))
     one.feed.tell(news(3, 4, 5))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         follower = other.feed.follow()
         while await anext(follower) is not None:
             pass
@@ -101,7 +101,7 @@ async def test_a_stream_trimmed_past_a_follower_is_noticed(
     monkeypatch.setattr(redis_feed, "BATCH", 1)
     one.feed.tell(news(*range(300)))  # the server trims whole blocks, of a hundred
     watcher = one.feed.statistics
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while watcher().sent < 300:
             await asyncio.sleep(0.01)
         follower = other.feed.follow()
@@ -115,7 +115,7 @@ async def test_news_of_a_newer_version_are_missed_and_not_an_error(nodes: tuple[
     one, other = nodes
     one.feed.tell([News("other", SCOPE, b"", b"")])  # type: ignore[arg-type]
     follower = other.feed.follow()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await anext(follower) is None
     one.feed.tell(news(1))
     assert await told(follower, 1) == news(1)
@@ -127,5 +127,5 @@ async def test_closing_ends_followers(nodes: tuple[RedisStorage, RedisStorage]) 
     await asyncio.sleep(0)
     await one.close()
     with pytest.raises(StoreUnavailable):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await hearing

@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import TypeVar
 
 import pytest
-from storage_samples import entry, purge, take
+from storage_samples import at_last, entry, purge, take
 
 from edgecache.core.ports import UNKNOWN, Heard, Member
 from edgecache.errors import StoreUnavailable
@@ -15,7 +14,6 @@ from edgecache.storage.redis_log import LEASE_WITH_REPLICAS
 from edgecache.testing.redis_groups import RedisReplication, RedisSentinels, RedisServerCluster
 from edgecache.testing.redis_server import RedisServer
 
-T = TypeVar("T")
 STATE = "{edgecache:log}:state"
 
 
@@ -41,23 +39,15 @@ def sentinels(redis_installed: None) -> Iterator[RedisSentinels]:
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_log, "CONFIRM", 100)
-
-
-async def at_last(call: Callable[[], Awaitable[T]]) -> T:
-    """Until the call works again."""
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                return await call()
-            except StoreUnavailable:
-                await asyncio.sleep(0.01)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """To be called where no replica will confirm any more; until then there is as much time as a busy machine takes."""
+    monkeypatch.setattr(redis_log, "CONFIRM", 30_000)
+    return lambda: monkeypatch.setattr(redis_log, "CONFIRM", 100)
 
 
 async def is_told(follower: AsyncIterator[Heard]) -> None:
     with pytest.raises(StoreUnavailable, match="the purge log"):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await take(follower, 99)
 
 
@@ -71,8 +61,11 @@ async def test_a_purge_is_confirmed_by_a_replica(storage: RedisStorage, pair: Re
     assert await asyncio.to_thread(pair.replica.cli, "HGET", STATE, "sequence") == "1\n"
 
 
-async def test_a_purge_that_no_replica_has_confirmed_is_an_error(storage: RedisStorage, pair: RedisReplication) -> None:
+async def test_a_purge_that_no_replica_has_confirmed_is_an_error(
+    storage: RedisStorage, pair: RedisReplication, hurry: Callable[[], None]
+) -> None:
     await asyncio.to_thread(pair.replica.pause)
+    hurry()
     with pytest.raises(StoreUnavailable, match="no replica has confirmed it: purge again"):
         await storage.log.append(purge(1))
     await asyncio.to_thread(pair.replica.resume)
@@ -80,7 +73,7 @@ async def test_a_purge_that_no_replica_has_confirmed_is_an_error(storage: RedisS
     assert [one.record for one in await storage.log.read(0)][:2] == [purge(1), purge(1)]
 
 
-async def test_a_replica_that_comes_later_is_asked(redis_installed: None) -> None:
+async def test_a_replica_that_comes_later_is_asked(redis_installed: None, hurry: Callable[[], None]) -> None:
     """The purge that finds it there was written before anyone knew."""
     async with RedisServer() as server:
         storage = RedisStorage(server.url)
@@ -91,20 +84,24 @@ async def test_a_replica_that_comes_later_is_asked(redis_installed: None) -> Non
                 await storage.log.append(purge(2))
             assert await storage.log.append(purge(3)) == 3
             assert await asyncio.to_thread(replica.cli, "HGET", STATE, "sequence") == "3\n"
+        hurry()
         await at_last(lambda: storage.log.append(purge(4)))
         assert storage.log.statistics().replicas == 0
         await storage.close()
 
 
-async def test_a_primary_that_must_have_a_replica_and_has_none_proves_nothing(redis_installed: None) -> None:
+async def test_a_primary_that_must_have_a_replica_and_has_none_proves_nothing(
+    redis_installed: None, hurry: Callable[[], None]
+) -> None:
     """Reading writes who reads: so a primary that was replaced without knowing cannot say that there is nothing new."""
     async with RedisReplication(min_replicas=1) as pair:
         storage = RedisStorage(pair.url)
         await storage.open()
-        await storage.log.append(purge(1))
+        await at_last(lambda: storage.log.append(purge(1)))  # not while the replica was not heard of for two seconds
         follower = storage.log.follow(0)
         await take(follower)
         await asyncio.to_thread(pair.cut)
+        hurry()
         for call in (storage.log.append(purge(2)), storage.log.read(1)):
             with pytest.raises(StoreUnavailable, match="NOREPLICAS"):
                 await call
@@ -121,7 +118,7 @@ async def test_a_primary_that_must_have_a_replica_and_has_none_proves_nothing(re
 
 
 async def test_a_replica_promoted_without_the_last_purge_is_another_log_for_everyone(
-    storage: RedisStorage, pair: RedisReplication
+    storage: RedisStorage, pair: RedisReplication, hurry: Callable[[], None]
 ) -> None:
     """Also for a node that was never there before, and though the new primary has all that anybody has seen."""
     before = storage.log.identity
@@ -129,6 +126,7 @@ async def test_a_replica_promoted_without_the_last_purge_is_another_log_for_ever
     follower = storage.log.follow(0)
     await take(follower)
     await asyncio.to_thread(pair.cut)
+    hurry()
     assert await storage.log.append(purge(2)) == 2
     await asyncio.to_thread(pair.promote)
     fresh = RedisStorage(pair.url)
@@ -143,12 +141,13 @@ async def test_a_replica_promoted_without_the_last_purge_is_another_log_for_ever
 
 @pytest.mark.parametrize("call", ["append", "read", "roll", "trim"])
 async def test_whoever_asks_first_after_a_restart_finds_another_log(
-    storage: RedisStorage, pair: RedisReplication, call: str
+    storage: RedisStorage, pair: RedisReplication, hurry: Callable[[], None], call: str
 ) -> None:
     """With all its data: that nothing is missing is not known."""
     before = storage.log.identity
     await storage.log.append(purge(1))
     await asyncio.to_thread(pair.primary.restart)
+    hurry()
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "append": lambda: storage.log.append(purge(2)),
         "read": lambda: storage.log.read(1),
@@ -280,7 +279,9 @@ async def test_a_cluster_of_six_loses_the_primary_that_has_the_log(redis_install
             await node.close()
 
 
-async def test_a_purge_that_no_replica_of_the_cluster_has_confirmed_is_an_error(redis_installed: None) -> None:
+async def test_a_purge_that_no_replica_of_the_cluster_has_confirmed_is_an_error(
+    redis_installed: None, hurry: Callable[[], None]
+) -> None:
     async with RedisServerCluster(replicas=1) as cluster:
         storage = RedisStorage(cluster.url)
         await storage.open()
@@ -288,6 +289,7 @@ async def test_a_purge_that_no_replica_of_the_cluster_has_confirmed_is_an_error(
         replicas = [server for server in cluster.servers if "role:slave" in await asyncio.to_thread(server.cli, "INFO")]
         for replica in replicas:
             await asyncio.to_thread(replica.pause)
+        hurry()
         with pytest.raises(StoreUnavailable, match="no replica has confirmed it: purge again"):
             await storage.log.append(purge(2))
         for replica in replicas:

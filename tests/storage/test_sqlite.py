@@ -219,7 +219,7 @@ def test_a_job_that_fails_fails_alone(tmp_path: Path) -> None:
     cancelled = writer.submit(lambda c: c.execute("INSERT INTO numbers VALUES (9)"), durable=False)
     cancelled.cancel()
     gate.set()
-    assert not wait(jobs, timeout=20).not_done
+    assert not wait(jobs, timeout=60).not_done
     assert [job.exception() and type(job.exception()) for job in jobs] == [
         None, None, None, StoreUnavailable, None, IndexError,
     ]  # fmt: skip
