@@ -174,6 +174,7 @@ async def running_node(
     *,
     upstream: ScriptedUpstream | str | None = None,
     key: str = "",
+    upstreams: Sequence[UpstreamSettings] = (),
     policy: str = "",
     clock: Callable[[], float] = time.time,
     local: Generator | None = None,
@@ -181,12 +182,12 @@ async def running_node(
 ) -> AsyncGenerator[Node, None]:
     """A node whose data and policies are in `folder`; a second one on the same folder is the first one restarted.
 
-    `upstream` is asked for what the cache does not have, with `key` if it is configured; `policy` is TOML, empty for
-    the default one; `local` takes the place of the local model; `settings` are further fields of `Settings`.
+    `upstream` is asked for what the cache does not have, with `key` if it is configured; or `upstreams` are;
+    `policy` is TOML, empty for the default one; `local` takes the place of the local model; `settings` are further fields of `Settings`.
     """
     if local is not None:
         settings.setdefault("local", LocalSettings())
-    chosen = await asyncio.to_thread(_settings, folder, upstream, key, policy, settings)
+    chosen = await asyncio.to_thread(_settings, folder, upstream, key, upstreams, policy, settings)
     app = App(chosen, Silent(), clock=clock, local=local)
     try:
         await app.open()
@@ -203,7 +204,12 @@ async def running_node(
 
 
 def _settings(
-    folder: Path, upstream: ScriptedUpstream | str | None, key: str, policy: str, further: Mapping[str, Any]
+    folder: Path,
+    upstream: ScriptedUpstream | str | None,
+    key: str,
+    upstreams: Sequence[UpstreamSettings],
+    policy: str,
+    further: Mapping[str, Any],
 ) -> Settings:
     policies = folder / "policies"
     policies.mkdir(parents=True, exist_ok=True)
@@ -218,7 +224,7 @@ def _settings(
         "drain": 0.2,
         "listen": Listen(traffic="127.0.0.1:0", admin="127.0.0.1:0"),
         "local": NO_MODEL,
-        "upstream": (UpstreamSettings(name="upstream", url=url, key=key),) if url else (),
+        "upstream": (UpstreamSettings(name="upstream", url=url, key=key),) if url else tuple(upstreams),
     }
     return Settings(**{**defaults, **further})
 

@@ -1,0 +1,229 @@
+"""One answer, every dialect: what was filled through one serves the others; an upstream may speak another than the client."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anthropic.types import Message
+from openai.types.chat import ChatCompletion
+
+from edgecache.settings import UpstreamSettings
+from edgecache.testing.node import Node, Reply, running_node
+from edgecache.testing.scripted_upstream import SSE_HEADERS, Answer, Received, ScriptedUpstream, event
+
+CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
+VERSION = {"anthropic-version": "2023-06-01", "Content-Type": "application/json"}
+TOOL = {"name": "weather", "description": "Of a city.", "parameters": {"type": "object", "properties": {}}}
+
+QUESTION: dict[str, dict[str, Any]] = {
+    CHAT: {
+        "model": "m",
+        "max_tokens": 50,
+        "temperature": 0,
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why is the sky blue?"}],
+        "tools": [{"type": "function", "function": TOOL}],
+    },
+    MESSAGES: {
+        "model": "m",
+        "max_tokens": 50,
+        "temperature": 0.0,
+        "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Why is the sky blue?"}]}],
+        "tools": [{"name": "weather", "description": "Of a city.", "input_schema": TOOL["parameters"]}],
+        "metadata": {"user_id": "u"},
+    },
+}
+"""The same question."""
+
+
+def provider(received: Received) -> Answer:
+    """A provider of both dialects, that says in which it was asked."""
+    asked = json.loads(received.body)
+    if received.path == CHAT:
+        return chat_answer(asked)
+    assert received.path == MESSAGES, received
+    return messages_answer(asked)
+
+
+def chat_answer(asked: dict[str, Any]) -> Answer:
+    head = {"id": "chatcmpl-1", "created": 7, "model": asked["model"]}
+    usage = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
+    if not asked.get("stream"):
+        message = {"role": "assistant", "content": "By chat.", "refusal": None}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+        whole = {**head, "object": "chat.completion", "choices": [choice], "usage": usage}
+        return Answer(body=json.dumps(whole).encode())
+    head["object"] = "chat.completion.chunk"
+    deltas = [({"role": "assistant", "content": ""}, None), ({"content": "By "}, None), ({"content": "chat."}, None)]
+    chunks = [
+        event({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+        for delta, finish in (*deltas, ({}, "stop"))
+    ]
+    return Answer(
+        headers=SSE_HEADERS, chunks=[*chunks, event({**head, "choices": [], "usage": usage}), event("[DONE]")]
+    )
+
+
+def messages_answer(asked: dict[str, Any]) -> Answer:
+    head = {"id": "msg_1", "type": "message", "role": "assistant", "model": asked["model"]}
+    if not asked.get("stream"):
+        usage = {"input_tokens": 9, "output_tokens": 2}
+        content = [{"type": "text", "text": "By messages."}]
+        whole = {**head, "content": content, "stop_reason": "end_turn", "stop_sequence": None, "usage": usage}
+        return Answer(body=json.dumps(whole).encode())
+    started = {
+        **head,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 9, "output_tokens": 1},
+    }
+    told: list[dict[str, Any]] = [
+        {"type": "message_start", "message": started},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "By "}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "messages."}},
+        {"type": "content_block_stop", "index": 0},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+            "usage": {"output_tokens": 2},
+        },
+        {"type": "message_stop"},
+    ]
+    return Answer(headers=SSE_HEADERS, chunks=[b"event: %s\n" % one["type"].encode() + event(one) for one in told])
+
+
+async def ask(node: Node, path: str, **more: Any) -> Reply:
+    answer = await node.ask("POST", path, json.dumps({**QUESTION[path], **more}).encode(), headers=VERSION)
+    assert answer.status == 200, answer.body
+    return answer
+
+
+def text(path: str, answer: Reply) -> str:
+    """What it says, as the SDK reads it: a stream is put together here as plainly as can be."""
+    if not answer.headers["Content-Type"].startswith("text/event-stream"):
+        if path == CHAT:
+            return ChatCompletion.model_validate_json(answer.body).choices[0].message.content or ""
+        block = Message.model_validate_json(answer.body).content[0]
+        return block.text if block.type == "text" else ""
+    if path == CHAT:
+        return answer.text
+    return "".join(one["delta"].get("text", "") for one in answer.events() if one["type"] == "content_block_delta")
+
+
+@pytest.mark.parametrize("again_streamed", [False, True])
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(("filled", "asked"), [(a, b) for a in QUESTION for b in QUESTION])
+async def test_what_was_filled_through_one_serves_the_others(
+    tmp_path: Path, filled: str, asked: str, streamed: bool, again_streamed: bool
+) -> None:
+    async with ScriptedUpstream(script=provider) as upstream, running_node(tmp_path, upstream=upstream) as node:
+        first = await ask(node, filled, stream=streamed)
+        again = await ask(node, asked, stream=again_streamed)
+        assert (first.headers["X-Cache"], again.headers["X-Cache"]) == ("MISS", "HIT")
+        assert text(filled, first) == text(asked, again) == ("By chat." if filled == CHAT else "By messages.")
+        kind = "text/event-stream" if again_streamed else "application/json"
+        assert again.headers["Content-Type"].startswith(kind)
+        if filled == asked and streamed == again_streamed:
+            assert again.body == first.body
+        if filled != asked:
+            told = "openai.chat" if filled == CHAT else "anthropic.messages"
+            assert f'detail="told from {told}"' in again.headers["Cache-Status"]
+        once_more = await ask(node, asked, stream=again_streamed)
+        assert (once_more.headers["X-Cache"], once_more.body) == ("HIT", again.body)
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        (CHAT, {"logprobs": True}),
+        (CHAT, {"seed": 7}),
+        (CHAT, {"stop": ["x"]}),
+        (CHAT, {"n": 2}),
+        (MESSAGES, {"top_k": 3}),
+        (MESSAGES, {"thinking": {"type": "enabled", "budget_tokens": 1024}}),
+        (MESSAGES, {"stop_sequences": ["x"]}),
+    ],
+)
+async def test_what_only_one_dialect_can_ask_serves_no_other(tmp_path: Path, path: str, more: dict[str, Any]) -> None:
+    other = MESSAGES if path == CHAT else CHAT
+    async with ScriptedUpstream(script=provider) as upstream, running_node(tmp_path, upstream=upstream) as node:
+        answers = [await ask(node, path, **more), await ask(node, path, **more), await ask(node, other)]
+        assert [one.headers["X-Cache"] for one in answers] == ["MISS", "HIT", "MISS"]
+    assert [received.path for received in upstream.requests] == [path, other]
+
+
+async def test_an_answer_that_another_dialect_cannot_tell_is_asked_for(tmp_path: Path) -> None:
+    """Citations have no place in chat: who asks there gets an answer of its own."""
+    cited = {
+        "id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn",
+        "stop_sequence": None, "usage": {"input_tokens": 1, "output_tokens": 1},
+        "content": [{"type": "text", "text": "So.", "citations": [{"type": "char_location", "cited_text": "So", "document_index": 0, "document_title": None, "start_char_index": 0, "end_char_index": 2}]}],
+    }  # fmt: skip
+    async with ScriptedUpstream(script=provider) as upstream, running_node(tmp_path, upstream=upstream) as node:
+        upstream.enqueue(Answer(body=json.dumps(cited).encode()))
+        answers = [await ask(node, MESSAGES), await ask(node, MESSAGES), await ask(node, CHAT), await ask(node, CHAT)]
+        assert [one.headers["X-Cache"] for one in answers] == ["MISS", "HIT", "MISS", "HIT"]
+    assert len(upstream.requests) == 2
+
+
+# --- upstreams that speak another ---------------------------------------------------------------------------------
+
+
+def speaking(upstream: ScriptedUpstream, *dialects: str, **more: Any) -> dict[str, Any]:
+    return {"upstreams": (UpstreamSettings(name="only", url=upstream.url, speaks=dialects, **more),)}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(("asked", "spoken"), [(CHAT, "anthropic.messages"), (MESSAGES, "openai.chat")])
+async def test_an_upstream_of_the_other_kind_is_spoken_to_in_its_own(
+    tmp_path: Path, asked: str, spoken: str, streamed: bool
+) -> None:
+    async with (
+        ScriptedUpstream(script=provider) as upstream,
+        running_node(tmp_path, **speaking(upstream, spoken)) as node,
+    ):
+        first = await ask(node, asked, stream=streamed)
+        again = await ask(node, asked, stream=streamed)
+        assert text(asked, first) == text(asked, again) == ("By chat." if spoken == "openai.chat" else "By messages.")
+        assert (first.headers["X-Cache"], again.headers["X-Cache"]) == ("MISS", "HIT")
+    sent = upstream.requests[0].json()
+    assert isinstance(sent, dict)
+    if spoken == "anthropic.messages":
+        assert upstream.requests[0].header("anthropic-version") == "2023-06-01"
+        assert (sent["system"], sent["max_tokens"]) in [
+            ("Be brief.", 50),
+            ([{"type": "text", "text": "Be brief."}], 50),
+        ]
+    else:
+        assert sent["messages"] == QUESTION[CHAT]["messages"]
+        assert sent["tools"] == QUESTION[CHAT]["tools"]
+    assert len(upstream.requests) == 1
+
+
+async def test_its_errors_are_told_in_the_clients_words(tmp_path: Path) -> None:
+    async with (
+        ScriptedUpstream(script=provider) as upstream,
+        running_node(tmp_path, **speaking(upstream, "openai.chat")) as node,
+    ):
+        error = {"message": "Too long.", "type": "invalid_request_error", "param": None, "code": None}
+        upstream.enqueue(Answer(status=400, body=json.dumps({"error": error}).encode()))
+        answer = await node.ask("POST", MESSAGES, json.dumps(QUESTION[MESSAGES]).encode(), headers=VERSION)
+        assert answer.status == 400
+        assert answer.json()["type"] == "error"
+        assert (answer.error["type"], answer.error["message"]) == ("invalid_request_error", "Too long.")
+
+
+async def test_what_it_cannot_be_told_is_refused_and_asks_nobody(tmp_path: Path) -> None:
+    async with (
+        ScriptedUpstream(script=provider) as upstream,
+        running_node(tmp_path, **speaking(upstream, "openai.chat")) as node,
+    ):
+        body = json.dumps({**QUESTION[MESSAGES], "top_k": 3}).encode()
+        answer = await node.ask("POST", MESSAGES, body, headers=VERSION)
+        assert answer.status == 400
+        assert "top_k" in answer.error["message"]
+    assert upstream.requests == []
