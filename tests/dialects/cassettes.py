@@ -21,6 +21,7 @@ SUFFIXES: Final = {
     "/embeddings": "openai.embeddings",
     "/messages": "anthropic.messages",
 }
+SUFFIX_OF: Final = {name: suffix for suffix, name in SUFFIXES.items()}
 Headers = tuple[tuple[str, str], ...]
 
 

@@ -23,13 +23,6 @@ EMBEDDINGS: Final = "openai.embeddings"
 
 CONVERSING: Final = (CHAT, RESPONSES, MESSAGES)
 """Dialects in which the same question can be asked."""
-PATHS: Final = {
-    CHAT: "/v1/chat/completions",
-    RESPONSES: "/v1/responses",
-    MESSAGES: "/v1/messages",
-    COMPLETIONS: "/v1/completions",
-    EMBEDDINGS: "/v1/embeddings",
-}
 SHAPES: Final[dict[str, type[BaseModel]]] = {
     CHAT: ChatCompletion,
     RESPONSES: Response,
@@ -204,3 +197,14 @@ def _parsed(arguments: str) -> Any:
         return json.loads(arguments) if arguments else {}
     except ValueError:
         return arguments
+
+
+def difference(one: Any, other: Any, at: str = "") -> str:
+    """The first place where two documents differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        name = next(name for name in {**one, **other} if one.get(name) != other.get(name))
+        return difference(one.get(name), other.get(name), f"{at}.{name}")
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        place = next(place for place, pair in enumerate(zip(one, other, strict=True)) if pair[0] != pair[1])
+        return difference(one[place], other[place], f"{at}[{place}]")
+    return f"{at.lstrip('.')} is {str(one)[:200]}, not {str(other)[:200]}"
