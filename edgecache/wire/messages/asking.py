@@ -20,6 +20,7 @@ from edgecache.core.messages import (
     Text,
     Thinking,
     Tool,
+    ToolChoice,
     ToolResult,
     ToolUse,
 )
@@ -69,14 +70,14 @@ def _check(conversation: Conversation) -> None:
         raise _no(f"`{name[:100]}`")
     if conversation.count != 1:
         raise _no("several answers to one request")
+    if all(message.role in _SYSTEM for message in conversation.messages):
+        raise _no("a conversation in which nobody but the system speaks")
     if conversation.temperature is not None and conversation.temperature > 1:
         raise _no("a temperature above 1")
 
 
 def _no(what: str) -> Untranslatable:
-    return Untranslatable(
-        f"{what[0].upper()}{what[1:]} cannot be said in Anthropic Messages, which the provider of this model speaks."
-    )
+    return Untranslatable(f"Anthropic Messages has no counterpart of {what}.")
 
 
 # --- fields -------------------------------------------------------------------------------------------------------
@@ -88,13 +89,16 @@ def _tools(conversation: Conversation) -> dict[str, Any]:
         if conversation.choice and conversation.choice.kind in ("required", "tool"):
             raise _no("a choice of tools without tools")
         return {}
-    choice = conversation.choice
-    told: dict[str, Any] = {"type": _CHOICES[choice.kind]} if choice else {}
-    if choice and choice.name is not None:
-        told["name"] = choice.name
+    told = _choice(conversation.choice) if conversation.choice else {}
     if conversation.parallel is not None and told.get("type") != "none":
         told = {"type": "auto", **told, "disable_parallel_tool_use": not conversation.parallel}
     return {"tools": [_tool(tool) for tool in conversation.tools], "tool_choice": told}
+
+
+def _choice(choice: ToolChoice) -> dict[str, Any]:
+    if choice.kind not in _CHOICES:
+        raise _no(f"the choice of tools `{choice.kind[:100]}`")
+    return {"type": _CHOICES[choice.kind], **({"name": choice.name} if choice.name is not None else {})}
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
@@ -187,6 +191,8 @@ def _name(part: Part) -> str:
 def _source(part: Image | File) -> dict[str, Any]:
     if part.data:
         return {"type": "base64", "media_type": part.media, "data": part.data}
+    if not part.url:
+        raise _no("a part with neither data nor a URL")
     return {"type": "url", "url": part.url}
 
 
