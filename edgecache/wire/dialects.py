@@ -6,10 +6,12 @@ from typing import Final
 from edgecache.core.entry import Framing
 from edgecache.errors import RequestError
 from edgecache.wire.chat import CHAT
+from edgecache.wire.completions import COMPLETIONS
 from edgecache.wire.dialect import Dialect
 from edgecache.wire.messages import MESSAGES
+from edgecache.wire.responses import RESPONSES
 
-ALL: Final[tuple[Dialect, ...]] = (CHAT, MESSAGES)
+ALL: Final[tuple[Dialect, ...]] = (CHAT, RESPONSES, MESSAGES, COMPLETIONS)
 BY_NAME: Final[Mapping[str, Dialect]] = {dialect.name: dialect for dialect in ALL}
 _THREADS = "/threads/"
 _LONGEST_FIRST = sorted(ALL, key=lambda dialect: -len(dialect.suffix))
@@ -28,11 +30,11 @@ def place(path: str, dialect: Dialect) -> str:
 
 
 def error_body(error: RequestError, path: str) -> bytes:
-    """As the SDK reads it that asks at `path`."""
-    dialect = of_path(path)
-    return CHAT.error(error) if dialect is None else dialect.error(error)
+    """As the SDK reads it that asks at `path`: Anthropic's, or else OpenAI's."""
+    dialect = MESSAGES if MESSAGES.suffix in path and _THREADS not in path else CHAT
+    return dialect.error(error)
 
 
 def keeps(dialect: str, framing: Framing, body: bytes) -> bool:
     """Whether the provider that gave this answer kept it, so that its client may go on with it there."""
-    return False
+    return dialect == RESPONSES.name and RESPONSES.keeps(framing, body)
