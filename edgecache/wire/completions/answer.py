@@ -12,7 +12,7 @@ from edgecache.core.entry import Framing
 from edgecache.core.reply import Usage
 from edgecache.wire import sse
 from edgecache.wire.chat.neutral import to_usage
-from edgecache.wire.chat.reply import without_usage
+from edgecache.wire.chat.reply import without_padding, without_usage
 from edgecache.wire.dialect import UNREADABLE, Summary
 
 STORABLE_FINISHES = frozenset({"stop"})
@@ -185,17 +185,5 @@ def render(framing: Framing, body: bytes, *, stream: bool, include_usage: bool) 
         return _encode(gather(whole_events(body)))
     if include_usage and b'"obfuscation"' not in body:
         return body
-    events = sse.EventSplitter(len(body) + 1).feed(body)
-    return b"".join(_replayed(event, include_usage) for event in events)
-
-
-def _replayed(event: bytes, include_usage: bool) -> bytes:
-    """Padding was for the connection it came on."""
-    shown = event if include_usage else without_usage(event)
-    if b'"obfuscation"' not in shown:
-        return shown
-    try:
-        fields = msgspec.json.decode(sse.data(shown) or b"", type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return shown
-    return sse.with_data(shown, _encode(fields)) if fields.pop("obfuscation", None) is not None else shown
+    told = map(without_padding, sse.EventSplitter(len(body) + 1).feed(body))
+    return b"".join(told if include_usage else map(without_usage, told))

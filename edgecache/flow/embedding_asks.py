@@ -1,0 +1,96 @@
+"""What a request for embeddings asks: each of its inputs for itself."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import msgspec
+
+from edgecache.core.canonical import Identity, identify
+from edgecache.core.demands import NOTHING
+from edgecache.core.entry import Scope
+from edgecache.core.policy import Mode, Route
+from edgecache.core.ports import Call
+from edgecache.core.tags import keys
+from edgecache.flow.controls import controlled
+from edgecache.flow.sources import HEADER, parse_sources
+from edgecache.flow.tiers import Asked
+from edgecache.purge.orders import intrinsic, user_tag
+from edgecache.wire.dialect import Request
+from edgecache.wire.embeddings import SUFFIX, Batch, Input, asked_as
+from edgecache.wire.freshness import demands
+
+
+class Wants(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """One request. `identities` are those of its inputs, in their order; none where nothing of it may be cached, as
+    `asked.why` says.
+    """
+
+    asked: Asked
+    batch: Batch
+    identities: tuple[Identity, ...]
+    call: Call
+
+    @cached_property
+    def places(self) -> Mapping[bytes, int]:
+        """Where each key stands first; an input that is repeated is asked for once."""
+        found: dict[bytes, int] = {}
+        for place, identity in enumerate(self.identities):
+            found.setdefault(identity.key, place)
+        return found
+
+    def inputs(self, keys: Sequence[bytes]) -> list[Input]:
+        return [self.batch.inputs[self.places[key]] for key in keys]
+
+    def name(self, key: bytes) -> tuple[Scope, bytes]:
+        """Rules do not share flights: another one may ask other upstreams."""
+        return self.asked.scope, key + self.asked.route.name.encode()
+
+
+def settle(
+    batch: Batch,
+    scope: Scope,
+    route: Route,
+    *,
+    path: str,
+    query: str,
+    headers: Mapping[str, str],
+    claimed: Sequence[str] = (),
+    secret: bytes,
+) -> tuple[Asked, tuple[Identity, ...]]:
+    """What a batch asks, and the identity of each input; none where nothing of it may be cached. `headers` by
+    lower-case name, `claimed` are keys that the request names. Takes milliseconds for a large one.
+
+    Raises:
+        BadRequest: a header that says how it is to be cached cannot be understood.
+    """
+    control = controlled(route, headers, scope)
+    route = control.route
+    request = _of_model(batch.request, route.model)
+    why = request.question.uncacheable or ("mode off" if route.mode is Mode.OFF else "")
+    own = intrinsic(scope=scope, route=route.name, model=request.model, path=path)
+    said = demands(headers) if route.request_directives else NOTHING
+    asked = Asked(
+        request=request,
+        identity=None,
+        scope=scope,
+        route=route,
+        tags=tuple(dict.fromkeys((*own, *keys(route.tags), *keys(claimed)))),
+        filler=tuple(user_tag(user, secret) for user in request.users),
+        demands=msgspec.structs.replace(said, no_cache=True) if control.refresh else said,
+        sources=parse_sources(headers.get(HEADER.lower(), "")),
+        why=why,
+        ignored=control.ignored,
+    )
+    if why:
+        return asked, ()
+    shared = {**request.question.fields, **({"edgecache key": control.key} if control.key else {})}
+    question = msgspec.structs.replace(request.question, fields=shared)
+    place, rules = path.removesuffix(SUFFIX), route.upstreams
+    texts = (msgspec.structs.replace(question, text=asked_as(value)) for value in batch.inputs)
+    return asked, tuple(identify(text, scope, headers, query, path=place, rules=rules, secret=secret) for text in texts)
+
+
+def _of_model(request: Request, model: str) -> Request:
+    """With the model that the route sends it for."""
+    question = msgspec.structs.replace(request.question, model=model) if model and request.model else request.question
+    return msgspec.structs.replace(request, question=question)
