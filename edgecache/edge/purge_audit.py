@@ -83,13 +83,22 @@ class Protocolled:
 
     async def _order(self, who: str, order: Order) -> Ordered:
         line = self._line(who, order)
-        shown = ["by meaning"] if order.words else line.what  # no text of a question goes into the node's log
-        _log.info("purge %s by %r: %d tags: %s", order.id, who, len(order.tags), ", ".join(shown))
         await self._write(line)
-        ordered = await self._purges.order(order.tags, effect=order.effect, meaning=order.meaning, record_id=order.id)
+        ordered = await self._append(who, order)
         self._ordered(order.id)
-        await self._write(msgspec.structs.replace(line, sequence=ordered.sequence))
+        line = msgspec.structs.replace(line, sequence=ordered.sequence)
+        shown = ["by meaning"] if order.words else line.what  # no text of a question goes into the node's log
+        said = "purge %s by %r, sequence %d: %d tags: %s"
+        _log.info(said, line.id, who, line.sequence, len(order.tags), ", ".join(shown))
+        await self._write(line)
         return ordered
+
+    async def _append(self, who: str, order: Order) -> Ordered:
+        try:
+            return await self._purges.order(order.tags, effect=order.effect, meaning=order.meaning, record_id=order.id)
+        except StoreUnavailable as error:
+            _log.warning("purge %s by %r is not known to be in the log: %s", order.id, who, error)
+            raise
 
     def _line(self, who: str, order: Order) -> AuditLine:
         what = [word(tag) for tag in order.tags[:SHOWN]] + ([order.words] if order.words else [])
