@@ -15,7 +15,7 @@ from bench.figures import Figure, machine
 
 NAMES = ("hits", "embedding", "index", "decide", "purge")
 """Each is a module of this package with `measure(repeats) -> figures`."""
-PARTS = ("local_model", "cache_tests")
+PARTS = ("local_model", "cache_tests", "purge_snapshot")
 """What one of them measures among other things, alone."""
 SIMULATED = ("scale",)
 """With `measure(repeats, seed)`; not in `all`."""

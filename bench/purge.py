@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from bench import cache_tests, purge_race, purge_size
+from bench import cache_tests, purge_race, purge_size, purge_snapshot
 from bench.figures import Figure, figure
 from bench.node import ROOT, chat_body, process, raw_request
 from bench.purge_cluster import PurgeNode, nodes
@@ -21,7 +21,8 @@ BATCH = 256
 
 def measure(repeats: int) -> list[Figure]:
     """The race is run for a minute, and the tests of HTTP caching once, however many repeats of the others."""
-    steps: list[Callable[[int], list[Figure]]] = [_applied, _keys, _shared, purge_size.measure, purge_race.measure]
+    steps: list[Callable[[int], list[Figure]]] = [_applied, _keys, _shared]
+    steps += [purge_size.measure, purge_snapshot.measure, purge_race.measure]
     found = [one for step in steps for one in _say(step, repeats)]
     return found + _say(cache_tests.measure, 1)
 

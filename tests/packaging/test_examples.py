@@ -50,6 +50,7 @@ def test_support_desk() -> None:
     support = next(route for route in policy.routes if route.name == "support")
     assert support.mode is Mode.SEMANTIC
     assert support.request_tags
+    assert support.stale_if_error > 0
 
 
 def test_several_providers() -> None:
@@ -57,6 +58,15 @@ def test_several_providers() -> None:
     assert chosen(policy, "gpt-5-mini", "token:agent-7") == "agents"
     assert chosen(policy, "gpt-5-mini") == "openai"
     assert chosen(policy, "qwen3") == "inhouse"
+
+
+def test_documents() -> None:
+    policy = example("documents", ("docs",))
+    page = policy.choose("/handbook/returns", "", Scope("local"))
+    assert page is not None and page.mode is Mode.HTTP
+    assert page.stale_if_error > page.stale_while_revalidate > 0
+    assert (page.invalidate, page.when_blind, page.request_directives) == ("all", "serve-stale", False)
+    assert page.told == ("x-forwarded-proto",)
 
 
 def test_local_first() -> None:
