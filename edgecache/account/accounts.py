@@ -69,7 +69,7 @@ class Accounts:
         self._rules = _Rules(Policy((), "none"))
         self._spending = Spending(meters, node=node)
         self._due = asyncio.Event()
-        self._limiter = Limiter(meters, clock=clock, owes=self._due.set)
+        self._limiter = Limiter(meters, clock=clock, owes=self._due.set, node=node)
         self._today = (-1, "")
         self._unpriced: dict[str, None] = {}
         self._limited: Counter[str] = Counter()

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from edgecache.account.owed import Owed
-from edgecache.core.limits import Bound, Count, Counter, Limit, WhenUnavailable
+from edgecache.core.limits import Bound, Count, Counter, Debt, Limit, WhenUnavailable
 from edgecache.core.ports import Meters
 from edgecache.errors import LimitReached, Overloaded, StoreUnavailable
 
 KNOWN = 10_000
 """Counters whose last count is remembered, for when the store is away."""
 BATCH = 1_000
-"""Counters that are charged at once."""
+"""Scopes that are charged at once."""
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"))
 
 
@@ -32,11 +32,11 @@ class LimiterStatistics(msgspec.Struct, frozen=True):
 class Limiter:
     """`owes` is told whenever something is to be flushed. `clock` is Unix time in seconds."""
 
-    def __init__(self, meters: Meters, *, clock: Callable[[], float], owes: Callable[[], None]) -> None:
+    def __init__(self, meters: Meters, *, clock: Callable[[], float], owes: Callable[[], None], node: str) -> None:
         self._meters = meters
         self._clock = clock
         self._owes = owes
-        self._owed = Owed()
+        self._owed = Owed(node)
         self._known: dict[Counter, Count] = {}
         self._admitted = self._refused = self._alone = 0
 
@@ -49,7 +49,7 @@ class Limiter:
         """
         now = self._clock()
         bounds = [limit.bound(scope, now) for limit in limits]
-        reached = await self._take(bounds)
+        reached = await self._take(scope, bounds, now)
         if reached is None:
             self._alone += 1
             reached = self._take_here(limits, bounds)
@@ -58,20 +58,22 @@ class Limiter:
             raise _refusal([(limits[at], bounds[at], what) for at, what in reached.items()], now, currency)
         self._admitted += 1
 
-    async def _take(self, bounds: Sequence[Bound]) -> Mapping[int, str] | None:
+    async def _take(self, scope: str, bounds: Sequence[Bound], now: float) -> Mapping[int, str] | None:
         """Which bounds are reached, and what of them; None where the store is away."""
-        shipment, owed = self._owed.ship(bound.counter for bound in bounds)
+        debt = self._owed.ship(scope, now)
         try:
-            taken = await self._meters.take(bounds, owed)
+            taken = await self._meters.take(bounds, debt)
         except StoreUnavailable:
-            self._owed.came_back(shipment)
-            self._owes()
+            self._owed.came_back(debt)
             return None
-        except BaseException:
-            self._owed.came_back(shipment)
-            self._owes()
+        except BaseException:  # the caller has left
+            self._owed.came_back(debt)
             raise
-        self._owed.arrived(shipment)
+        else:
+            self._owed.arrived(debt)
+        finally:
+            if self._owed.owes(scope):
+                self._owes()
         for bound, count in zip(bounds, taken.counts, strict=True):
             self._learn(bound.counter, Count(count.requests + taken.admitted, count.tokens, count.money))
         return {} if taken.admitted else _reached(bounds, taken.counts)
@@ -121,19 +123,21 @@ class Limiter:
         Raises:
             StoreUnavailable: what may not have come is kept.
         """
-        while True:
-            shipment, owed = self._owed.ship_all(self._clock(), BATCH)
-            if not owed:
-                return
+        while debts := self._owed.ship_all(self._clock(), BATCH):
             try:
-                await self._meters.charge(owed)
+                await self._meters.charge(debts)
             except BaseException:
-                self._owed.came_back(shipment)
+                for debt in debts:
+                    self._owed.came_back(debt)
                 raise
-            self._owed.arrived(shipment)
-            for counter, count in owed.items():
-                if counter in self._known:
-                    self._known[counter].merge(count)
+            for debt in debts:
+                self._owed.arrived(debt)
+                self._learn_more(debt)
+
+    def _learn_more(self, debt: Debt) -> None:
+        for counter, count in debt.counts.items():
+            if counter in self._known:
+                self._known[counter].merge(count)
 
     def statistics(self) -> LimiterStatistics:
         return LimiterStatistics(self._admitted, self._refused, self._alone, len(self._owed), self._owed.dropped)

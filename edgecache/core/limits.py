@@ -85,6 +85,17 @@ class Bound(msgspec.Struct, frozen=True):
     most: Most
 
 
+class Debt(msgspec.Struct, frozen=True):
+    """What a node adds to counters of one scope. Its debts to a scope have growing numbers: told twice, one counts
+    once. Without counts it is none.
+    """
+
+    scope: str
+    node: str
+    number: int
+    counts: Mapping[Counter, Count]
+
+
 class Taken(msgspec.Struct, frozen=True):
     """Whether a request was admitted (and then counted), and the counts before it, in the order of the bounds."""
 

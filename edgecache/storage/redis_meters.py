@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgecache.core.limits import Bound, Count, Counter, Most, Taken
+from edgecache.core.limits import Bound, Count, Counter, Debt, Most, Taken
 from edgecache.core.prices import Spend
 from edgecache.storage.meter_lines import COUNTS, EVER, MOST, NODES_KEPT, ROUTES, lines, spend
 from edgecache.storage.redis_client import EVEN_WHEN_FULL, Command, RedisClient, script_command
@@ -37,8 +37,9 @@ for at = 4, #ARGV, {COUNTS + 4} do
 end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 """
-# KEYS: counters with a bound, then counters to which something is owed. How many have a bound; for each its bounds
-# ('' for none) and how long it is kept; then for each other what is owed, and how long it is kept.
+# KEYS: the node's last debt to this scope, counters with a bound, counters to which something is owed. The debt's
+# number, how long the first key is kept (seconds), how many have a bound; for each its bounds ('' for none) and how
+# long it is kept; for each other what is owed, and how long it is kept.
 _TAKE = f"""{EVEN_WHEN_FULL}
 local function add(key, requests, tokens, money, seconds)
     redis.call('HINCRBY', key, 'r', requests)
@@ -49,22 +50,25 @@ end
 local function reached(count, most)  -- as digits: Lua's numbers are exact to 2^53 only
     return #count > #most or (#count == #most and count >= most)
 end
-local bounds = tonumber(ARGV[1])
-for number = bounds + 1, #KEYS do
-    local at = 4 * number - 2
-    add(KEYS[number], ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
+local bounds = tonumber(ARGV[3])
+if #KEYS > bounds + 1 and tonumber(redis.call('GET', KEYS[1]) or '0') < tonumber(ARGV[1]) then
+    for number = bounds + 1, #KEYS - 1 do
+        local at = 4 * number
+        add(KEYS[number + 1], ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
+    end
+    redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 end
 local admitted, counts = 1, {{}}
 for number = 1, bounds do
-    for place, count in ipairs(redis.call('HMGET', KEYS[number], 'r', 't', 'm')) do
+    for place, count in ipairs(redis.call('HMGET', KEYS[number + 1], 'r', 't', 'm')) do
         count = count or '0'
-        local most = ARGV[4 * number - 3 + place]
+        local most = ARGV[4 * number - 1 + place]
         if most ~= '' and reached(count, most) then admitted = 0 end
         table.insert(counts, count)
     end
 end
 if admitted == 1 then
-    for number = 1, bounds do add(KEYS[number], 1, 0, 0, ARGV[4 * number + 1]) end
+    for number = 1, bounds do add(KEYS[number + 1], 1, 0, 0, ARGV[4 * number + 3]) end
 end
 return {{admitted, counts}}
 """
@@ -111,32 +115,31 @@ class RedisMeters:
 
     # --- limits ---------------------------------------------------------------------------------------------------
 
-    async def take(self, bounds: Sequence[Bound], owed: Mapping[Counter, Count]) -> Taken:
-        admitted, counts = await self._client.call(*self._take(bounds, owed))
+    async def take(self, bounds: Sequence[Bound], debt: Debt) -> Taken:
+        admitted, counts = await self._client.call(*self._take(bounds, debt))
         numbers = [int(count) for count in counts]
         return Taken(bool(admitted), tuple(Count(*numbers[at : at + 3]) for at in range(0, len(numbers), 3)))
 
-    async def charge(self, owed: Mapping[Counter, Count]) -> None:
-        by_scope: dict[str, dict[Counter, Count]] = defaultdict(dict)
-        for counter, count in owed.items():
-            by_scope[counter.scope][counter] = count
-        commands = [self._take((), counts) for counts in by_scope.values()]
+    async def charge(self, debts: Sequence[Debt]) -> None:
+        commands = [self._take((), debt) for debt in debts]
         for at in range(0, len(commands), BATCH):
             await self._client.batch(commands[at : at + BATCH])
 
-    def _take(self, bounds: Sequence[Bound], owed: Mapping[Counter, Count]) -> Command:
-        words: list[Any] = [len(bounds)]
+    def _take(self, bounds: Sequence[Bound], debt: Debt) -> Command:
+        words: list[Any] = [debt.number, DAY, len(bounds)]
         for bound in bounds:
             words += (*_most(bound.most), _kept(bound.counter))
-        for counter, count in owed.items():
+        for counter, count in debt.counts.items():
             words += (count.requests, count.tokens, count.money, _kept(counter))
-        keys = [self._counter(counter) for counter in (*(bound.counter for bound in bounds), *owed)]
+        slot = self._slot(debt.scope)
+        counters = (*(bound.counter for bound in bounds), *debt.counts)
+        keys = [f"{slot}:node:{debt.node}", *(f"{slot}:{each.limit}:{each.window}" for each in counters)]
         return script_command(_TAKE, keys, *words)
 
-    def _counter(self, counter: Counter) -> str:
+    def _slot(self, scope: str) -> str:
         """A scope may be called anything, so its digest stands for it."""
-        scope = hashlib.blake2b(counter.scope.encode(errors="surrogatepass"), digest_size=16).hexdigest()
-        return f"{{{self._prefix}:limit:{scope}}}:{counter.limit}:{counter.window}"
+        digest = hashlib.blake2b(scope.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+        return f"{{{self._prefix}:limit:{digest}}}"
 
 
 def _most(most: Most) -> list[Any]:

@@ -2,11 +2,11 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from typing import TypeVar
 
-from edgecache.core.limits import Bound, Count, Counter, Taken
+from edgecache.core.limits import Bound, Count, Counter, Debt, Taken
 from edgecache.core.prices import Spend
 from edgecache.storage.meter_lines import EVER, MOST, ROUTES, ROUTES_KEPT, SCOPES_KEPT, Line, lines, spend
 from edgecache.storage.sqlite_database import SqliteDatabase
@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 NODES = 100
 """Of which the last batch is remembered; each start of the process is one."""
+DEBTS = 10_000
+"""Of nodes and scopes of which the last debt is remembered: one that is told again is told soon."""
 LATE = 3_600
 """Seconds for which a count is kept after its window: what is owed to it may still come."""
 
@@ -34,6 +36,7 @@ _TABLES = (
     ) WITHOUT ROWID
     """,
     "CREATE INDEX IF NOT EXISTS limit_counts_by_end ON limit_counts (ends)",
+    "CREATE TABLE IF NOT EXISTS limit_debts (id INTEGER PRIMARY KEY, name TEXT UNIQUE, number INTEGER)",
 )
 """Made by the first write, so that a file of the version before needs no other schema."""
 _COLUMNS = (
@@ -95,11 +98,15 @@ class SqliteMeters:
 
     # --- limits ---------------------------------------------------------------------------------------------------
 
-    async def take(self, bounds: Sequence[Bound], owed: Mapping[Counter, Count]) -> Taken:
-        return await self._write(lambda connection: _take(connection, bounds, owed))
+    async def take(self, bounds: Sequence[Bound], debt: Debt) -> Taken:
+        return await self._write(lambda connection: _take(connection, bounds, debt))
 
-    async def charge(self, owed: Mapping[Counter, Count]) -> None:
-        await self._write(lambda connection: _charge(connection, owed))
+    async def charge(self, debts: Sequence[Debt]) -> None:
+        def pay(connection: sqlite3.Connection) -> None:
+            for debt in debts:
+                _pay(connection, debt)
+
+        await self._write(pay)
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def with_tables(connection: sqlite3.Connection) -> T:
@@ -138,20 +145,30 @@ def _forget(connection: sqlite3.Connection, today: str) -> None:
     connection.execute("DELETE FROM spend WHERE period > ? AND period < ?", (ROUTES, ROUTES + oldest_by_route))
 
 
-def _take(connection: sqlite3.Connection, bounds: Sequence[Bound], owed: Mapping[Counter, Count]) -> Taken:
-    _charge(connection, owed)
+def _take(connection: sqlite3.Connection, bounds: Sequence[Bound], debt: Debt) -> Taken:
+    _pay(connection, debt)
     counts = tuple(_count(connection, bound.counter) for bound in bounds)
     admitted = all(bound.most.reached(count) is None for bound, count in zip(bounds, counts, strict=True))
     if admitted:
-        _charge(connection, {bound.counter: Count(requests=1) for bound in bounds})
+        for bound in bounds:
+            _charge(connection, bound.counter, Count(requests=1))
     return Taken(admitted, counts)
 
 
-def _charge(connection: sqlite3.Connection, owed: Mapping[Counter, Count]) -> None:
-    for counter, count in owed.items():
-        values = (_name(counter), counter.ends, count.requests, count.tokens, count.money)
-        connection.execute(_COUNT, values)
-        connection.execute("DELETE FROM limit_counts WHERE ends < ?", (counter.ends - counter.per - LATE,))
+def _pay(connection: sqlite3.Connection, debt: Debt) -> None:
+    name = json.dumps((debt.scope, debt.node))
+    last = connection.execute("SELECT number FROM limit_debts WHERE name = ?", (name,)).fetchone()
+    if not debt.counts or (last and last[0] >= debt.number):
+        return
+    connection.execute("INSERT OR REPLACE INTO limit_debts (name, number) VALUES (?, ?)", (name, debt.number))
+    connection.execute("DELETE FROM limit_debts WHERE id <= (SELECT max(id) FROM limit_debts) - ?", (DEBTS,))
+    for counter, count in debt.counts.items():
+        _charge(connection, counter, count)
+
+
+def _charge(connection: sqlite3.Connection, counter: Counter, count: Count) -> None:
+    connection.execute(_COUNT, (_name(counter), counter.ends, count.requests, count.tokens, count.money))
+    connection.execute("DELETE FROM limit_counts WHERE ends < ?", (counter.ends - counter.per - LATE,))
 
 
 def _count(connection: sqlite3.Connection, counter: Counter) -> Count:

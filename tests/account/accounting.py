@@ -1,11 +1,11 @@
 """Nodes that count, and what may happen between them and their store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from edgecache.account.accounts import Accounts
 from edgecache.core.entry import Scope
-from edgecache.core.limits import Bound, Count, Counter, Taken
+from edgecache.core.limits import Bound, Debt, Taken
 from edgecache.core.policy import Policy, parse_policy
 from edgecache.core.ports import Meters
 from edgecache.core.prices import Spend
@@ -80,15 +80,15 @@ class Unsure:
         self._check(self.before)
         return await self._meters.days(days)
 
-    async def take(self, bounds: Sequence[Bound], owed: Mapping[Counter, Count]) -> Taken:
+    async def take(self, bounds: Sequence[Bound], debt: Debt) -> Taken:
         self._check(self.before)
-        taken = await self._meters.take(bounds, owed)
+        taken = await self._meters.take(bounds, debt)
         self._check(self.after)
         return taken
 
-    async def charge(self, owed: Mapping[Counter, Count]) -> None:
+    async def charge(self, debts: Sequence[Debt]) -> None:
         self._check(self.before)
-        await self._meters.charge(owed)
+        await self._meters.charge(debts)
         self._check(self.after)
 
 

@@ -185,7 +185,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_spend_adds_up_over_nodes_restarts_and_failures(steps: list[tuple[str, int, int, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(_add_up(Path(folder) / "edgecache.db", steps))

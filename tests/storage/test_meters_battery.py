@@ -4,14 +4,14 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from storage_samples import Storage
 
-from edgecache.core.limits import Bound, Count, Counter, Most
+from edgecache.core.limits import Bound, Count, Counter, Debt, Most
 from edgecache.core.prices import Spend, Sum
 from edgecache.errors import StoreUnavailable
 from edgecache.storage.meter_lines import OTHERS
@@ -41,6 +41,14 @@ def counter(scope: str = "a", limit: str = "l", window: int = 100, per: float = 
 
 def bound(most: Most, **of: Any) -> Bound:
     return Bound(counter(**of), most)
+
+
+def debt(counts: Mapping[Counter, Count] | None = None, number: int = 1, node: str = "n") -> Debt:
+    counts = counts or {}
+    return Debt(next((each.scope for each in counts), "a"), node, number, counts)
+
+
+NONE = debt(number=0)
 
 
 async def test_nothing_at_first(storage: Storage) -> None:
@@ -108,41 +116,53 @@ async def test_scopes_beyond_the_most_are_added_up(storage: Storage, monkeypatch
 async def test_a_request_is_counted_in_every_counter_or_in_none(storage: Storage) -> None:
     small, large = bound(Most(requests=2), limit="small"), bound(Most(requests=9), limit="large")
     for before in (0, 1):
-        taken = await storage.meters.take([small, large], {})
+        taken = await storage.meters.take([small, large], NONE)
         assert (taken.admitted, taken.counts) == (True, (Count(before), Count(before)))
-    refused = await storage.meters.take([large, small], {})
+    refused = await storage.meters.take([large, small], NONE)
     assert (refused.admitted, refused.counts) == (False, (Count(2), Count(2)))
-    other = await storage.meters.take([bound(Most(requests=1), limit="small", scope="b")], {})
-    following = await storage.meters.take([bound(Most(requests=1), limit="small", window=101)], {})
+    other = await storage.meters.take([bound(Most(requests=1), limit="small", scope="b")], Debt("b", "n", 0, {}))
+    following = await storage.meters.take([bound(Most(requests=1), limit="small", window=101)], NONE)
     assert other.admitted and following.admitted
 
 
 async def test_of_many_at_once_as_many_are_admitted_as_may_be(storage: Storage) -> None:
-    taken = await asyncio.gather(*(storage.meters.take([bound(Most(requests=7))], {}) for _ in range(40)))
+    taken = await asyncio.gather(*(storage.meters.take([bound(Most(requests=7))], NONE) for _ in range(40)))
     assert sum(each.admitted for each in taken) == 7
 
 
 @pytest.mark.parametrize("most", [Most(tokens=100), Most(money=10**17)], ids=["tokens", "money"])
 async def test_what_is_owed_counts_before_the_bound_is_looked_at(storage: Storage, most: Most) -> None:
     owed = Count(0, 99, 10**17 - 1)
-    assert (await storage.meters.take([bound(most)], {counter(): owed})).admitted
-    taken = await storage.meters.take([bound(most)], {counter(): Count(2, 1, 1), counter(limit="x"): Count(1)})
+    assert (await storage.meters.take([bound(most)], debt({counter(): owed}))).admitted
+    more = debt({counter(): Count(2, 1, 1), counter(limit="x"): Count(1)}, 2)
+    taken = await storage.meters.take([bound(most)], more)
     assert (taken.admitted, taken.counts) == (False, (Count(3, 100, 10**17),))
-    (other,) = (await storage.meters.take([bound(Most(), limit="x")], {})).counts
+    (other,) = (await storage.meters.take([bound(Most(), limit="x")], NONE)).counts
     assert other == Count(1)
 
 
+async def test_a_debt_that_is_told_twice_counts_once(storage: Storage) -> None:
+    one = {counter(): Count(1, 2, 3)}
+    for each in (debt(one), debt(one), debt(one, 3), debt(one, 2), debt(one, node="other"), debt(one, 3)):
+        await storage.meters.charge([each])
+        await storage.meters.take([bound(Most())], each)
+    (count,) = (await storage.meters.take([bound(Most())], NONE)).counts
+    assert (count.requests - 6, count.tokens, count.money) == (3, 6, 9)
+
+
 async def test_scopes_are_charged_together(storage: Storage) -> None:
-    await storage.meters.charge({})
-    await storage.meters.charge({counter(f"s{at}", limit): Count(1, at, 5) for at in range(300) for limit in "lm"})
+    await storage.meters.charge([])
+    await storage.meters.charge([debt({counter(f"s{at}", of): Count(1, at, 5) for of in "lm"}) for at in range(300)])
     for at in (0, 299):
-        taken = await storage.meters.take([bound(Most(), scope=f"s{at}", limit=limit) for limit in "lm"], {})
+        taken = await storage.meters.take(
+            [bound(Most(), scope=f"s{at}", limit=of) for of in "lm"], Debt(f"s{at}", "n", 0, {})
+        )
         assert taken.counts == (Count(1, at, 5),) * 2
 
 
 async def test_a_scope_may_be_called_anything(storage: Storage) -> None:
-    await storage.meters.charge({counter(ODD): Count(1, 1, 1)})
-    assert (await storage.meters.take([bound(Most(), scope=ODD)], {})).counts == (Count(1, 1, 1),)
+    await storage.meters.charge([debt({counter(ODD): Count(1, 1, 1)})])
+    assert (await storage.meters.take([bound(Most(), scope=ODD)], Debt(ODD, "n", 0, {}))).counts == (Count(1, 1, 1),)
 
 
 async def test_counts_survive_a_restart(make_storage: Callable[[], Storage]) -> None:
@@ -150,7 +170,7 @@ async def test_counts_survive_a_restart(make_storage: Callable[[], Storage]) -> 
         storage = make_storage()
         await storage.open()
         await storage.meters.add("n", number + 1, [row()])
-        taken = await storage.meters.take([bound(Most(requests=9))], {})
+        taken = await storage.meters.take([bound(Most(requests=9))], NONE)
         assert taken.counts == (Count(number),)
         (found,) = await storage.meters.scopes()
         assert found.spent.answers == number + 1
@@ -160,13 +180,13 @@ async def test_counts_survive_a_restart(make_storage: Callable[[], Storage]) -> 
 async def test_redis_keeps_nothing_for_ever_but_the_sums(redis_server: RedisServer) -> None:
     storage = RedisStorage(redis_server.url, "test-expiry")
     await storage.open()
-    await storage.meters.add("n", 1, [row()])
-    await storage.meters.take([bound(Most(requests=1))], {counter(limit="owed"): Count()})
+    await storage.meters.add("spender", 1, [row()])
+    await storage.meters.take([bound(Most(requests=1))], debt({counter(limit="owed"): Count()}))
     client = storage.meters._client
     names = [name.decode() for name in await client.call("KEYS", "{test-expiry:[sl][pi]*")]
     kept = {name.partition("}:")[2]: await client.call("EXPIRETIME", name) for name in names}
     assert kept.pop("all") == -1
-    days = {DAY: 100, f"routes {DAY}": 400, "node:n": 30}
+    days = {DAY: 100, f"routes {DAY}": 400, "node:spender": 30, "node:n": 1}
     now = time.time()
     assert {name: round((at - now) / 86_400) for name, at in kept.items()} == days | {"l:100": 0, "owed:100": 0}
     assert min(kept.values()) - now > 3_000
@@ -184,7 +204,7 @@ async def test_sqlite_forgets_days_windows_and_nodes(tmp_path: Path) -> None:
     (ever,) = await storage.meters.scopes()
     assert ever.spent.answers == 4
     for window in range(63):  # of a minute: an hour, and the one before it
-        await storage.meters.take([bound(Most(), window=window)], {})
+        await storage.meters.take([bound(Most(), window=window)], NONE)
     with sqlite3.connect(tmp_path / "edgecache.db") as connection:
         names = [json.loads(name)[2] for (name,) in connection.execute("SELECT name FROM limit_counts")]
     connection.close()
@@ -199,7 +219,7 @@ async def test_a_reader_finds_nothing_where_nothing_was_counted(tmp_path: Path) 
     await reader.open()
     assert await reader.meters.scopes() == []
     with pytest.raises(StoreUnavailable):
-        await reader.meters.take([bound(Most())], {})
+        await reader.meters.take([bound(Most())], NONE)
     await writer.meters.add("n", 1, [row()])
     assert await reader.meters.scopes() == [row(day="")]
     await reader.close()
