@@ -12,7 +12,7 @@ import msgspec
 
 from edgecache.core.entry import Entry, Scope
 from edgecache.core.generation import Finished, Piece, Prompt
-from edgecache.core.limits import Bound, Count, Counter, Taken
+from edgecache.core.limits import Bound, Debt, Taken
 from edgecache.core.prices import Spend
 from edgecache.core.purges import Logged, PurgeRecord
 
@@ -332,52 +332,13 @@ class Meters(Protocol):
     async def days(self, days: Sequence[str]) -> Sequence[Spend]:
         """By route, of each of these days."""
 
-    async def take(self, bounds: Sequence[Bound], owed: Mapping[Counter, Count]) -> Taken:
+    async def take(self, bounds: Sequence[Bound], debt: Debt) -> Taken:
         """Add what is owed; then count a request in every counter, or in none where a bound is reached. All counters
         are of one scope. Atomic.
 
         Raises:
-            StoreUnavailable: nothing is known about whether it was counted.
+            StoreUnavailable: nothing is known about what was counted.
         """
 
-    async def charge(self, owed: Mapping[Counter, Count]) -> None:
-        """Add to counters of any scopes. May have been done in part where it raises."""
-
-
-class Link(Protocol):
-    """One end of an upgraded connection, as bytes."""
-
-    async def read(self) -> bytes:
-        """What came next; b"" when the peer has gone."""
-
-    def write(self, content: bytes) -> None:
-        """To be sent; dropped where the peer has gone."""
-
-    async def drain(self) -> None:
-        """Returns when there is room for more."""
-
-    def close(self) -> None:
-        """After what was written. Safe twice."""
-
-    def abort(self) -> None:
-        """At once."""
-
-
-class Handshake(msgspec.Struct, frozen=True, kw_only=True):
-    """An upstream's answer to a WebSocket handshake: `link` where it took it (status 101), else a `body`."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes = b""
-    link: Link | None = None
-
-
-class Upgrades(Room, Protocol):
-    """WebSockets of the providers behind this node."""
-
-    async def connect(self, call: Call) -> Handshake:
-        """The first upstream's answer that can be reached. Its link must be closed.
-
-        Raises:
-            NoUpstream, UpstreamUnreachable, UpstreamBroken, UpstreamTimeout
-        """
+    async def charge(self, debts: Sequence[Debt]) -> None:
+        """Add what is owed, each debt as a whole. Some may have been added where it raises."""
