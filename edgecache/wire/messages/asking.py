@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any
@@ -34,6 +35,7 @@ MAX_TOKENS = 4_096
 """The API requires a limit; this one stands where a conversation has none."""
 EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
 _CHOICES = {kind: name for name, kind in KINDS.items()}
+_NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
 _SYSTEM = ("system", "developer")
 _ANYTHING = {"type": "object", "properties": {}}
 """The parameters of a tool that has none."""
@@ -72,6 +74,8 @@ def _check(conversation: Conversation) -> None:
         raise _no("several answers to one request")
     if all(message.role in _SYSTEM for message in conversation.messages):
         raise _no("a conversation in which nobody but the system speaks")
+    if conversation.messages[-1].role == "assistant":
+        raise _no("an answer to the assistant's own words, which it would continue")
     if conversation.temperature is not None and conversation.temperature > 1:
         raise _no("a temperature above 1")
 
@@ -216,10 +220,15 @@ def _call(part: ToolUse) -> dict[str, Any]:
         arguments = arguments_of(part.arguments)
     except Untellable:
         raise _no("a tool call whose arguments are no JSON object") from None
-    return {"type": "tool_use", "id": part.id, "name": part.name, "input": arguments}
+    return {"type": "tool_use", "id": _id(part.id), "name": part.name, "input": arguments}
+
+
+def _id(text: str) -> str:
+    """The API takes letters, digits, `_` and `-` only; others make ids such as `functions.f:0`."""
+    return _NOT_IN_IDS.sub("_", text)
 
 
 def _result(part: ToolResult) -> dict[str, Any]:
     content = _content([block for inner in part.parts for block in _blocks(inner)])
     failed = {} if part.failed is None else {"is_error": part.failed}
-    return {"type": "tool_result", "tool_use_id": part.id, "content": content, **failed}
+    return {"type": "tool_result", "tool_use_id": _id(part.id), "content": content, **failed}

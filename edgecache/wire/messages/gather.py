@@ -107,6 +107,7 @@ class Gathering:
     def __init__(self) -> None:
         self._message: dict[str, Any] | None = None
         self._blocks: list[Block] = []
+        self._usage: dict[str, Any] = {}
         self._ended = False
 
     def __repr__(self) -> str:
@@ -128,9 +129,10 @@ class Gathering:
                 self._ended = True
 
     def _start(self, message: dict[str, Any]) -> None:
-        if self._message is not None or message["content"] != []:
+        if self._message is not None or message.get("content"):
             raise ValueError("a second beginning, or one with content")
         self._message = dict(message)
+        self._usage = dict(message.get("usage") or {})
 
     def _open(self, index: int, block: dict[str, Any]) -> None:
         if index != len(self._blocks):
@@ -148,15 +150,13 @@ class Gathering:
             raise ValueError("no beginning")
         beside = {name: value for name, value in event.items() if name not in ("type", "delta", "usage")}
         _update(self._message, {**beside, **(event.get("delta") or {})})
-        if event.get("usage"):
-            usage = dict(self._message.get("usage") or {})
-            _update(usage, event["usage"])
-            self._message["usage"] = usage
+        _update(self._usage, event.get("usage") or {})
 
     def whole(self) -> dict[str, Any]:
         if self._message is None or not self._ended:
             raise ValueError("cut before its end")
-        return {**self._message, "content": [block.whole() for block in self._blocks]}
+        usage = {"usage": self._usage} if self._usage else {}
+        return {**self._message, **usage, "content": [block.whole() for block in self._blocks]}
 
 
 def _update(fields: dict[str, Any], newer: dict[str, Any]) -> None:

@@ -64,6 +64,9 @@ def to_prompt(fields: Any) -> Prompt:
         request = msgspec.convert(fields, LocalRequest)
     except msgspec.ValidationError as error:
         raise _refusal(error) from None
+    if request.messages[-1].role == "assistant":
+        place = f"messages.{len(request.messages) - 1}.role"
+        raise _refused(place, "the local model does not continue the assistant's words; let the user's be the last")
     system = (Turn("system", _text(request.system)),) if request.system else ()
     turns = tuple(Turn(message.role, _text(message.content)) for message in request.messages)
     return Prompt((*system, *turns), _sampling(request))

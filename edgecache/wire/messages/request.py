@@ -120,7 +120,7 @@ def _conversation(fields: dict[str, Any]) -> Conversation | None:
     choice, parallel = _take_choice(rest)
     effort, form = _take_config(rest)
     return Conversation(
-        messages=(*system, *(told for message in messages for told in _messages(message))),
+        messages=(*system, *_turns(messages)),
         tools=tools,
         choice=choice,
         parallel=parallel,
@@ -184,6 +184,16 @@ def _take_config(rest: dict[str, Any]) -> tuple[str | None, Format | None]:
     if schema is None and "format" not in inner:
         schema = _take(rest, "output_format", JsonSchema)
     return effort, Format(kind="json_schema", schema=schema.schema) if schema else None
+
+
+def _turns(messages: list[dict[str, Any]]) -> Iterator[Message]:
+    """An answer continues the assistant's own words where they come last, which no other dialect does."""
+    for message in messages[:-1]:
+        yield from _messages(message)
+    if messages[-1].get("role") == "assistant":
+        yield Message(role="assistant", parts=(foreign(messages[-1]),))
+    else:
+        yield from _messages(messages[-1])
 
 
 def _messages(message: dict[str, Any]) -> Iterator[Message]:

@@ -192,6 +192,16 @@ def test_a_lone_system_prompt_has_no_counterpart() -> None:
     assert "nobody but the system" in refused(SYSTEM, DEVELOPER)
 
 
+def test_what_the_assistant_would_continue_has_no_counterpart() -> None:
+    assert "would continue" in refused(USER, message("assistant", "a"))
+
+
+def test_ids_of_calls_are_made_of_what_the_api_takes() -> None:
+    call, answer = ToolUse(id="functions.f:0", name="f", arguments="{}"), ToolResult(id="functions.f:0")
+    found = written(USER, message("assistant", call), message("tool", answer))["messages"]
+    assert found[1:] == [assistant(use("functions_f_0")), user(result("functions_f_0", []))]
+
+
 def test_a_named_author_has_no_counterpart() -> None:
     assert "`name`" in refused(message("user", "q", name="Ann"))
 

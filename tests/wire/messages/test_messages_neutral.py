@@ -27,7 +27,7 @@ from edgecache.core.reply import (
     Usage,
 )
 from edgecache.wire import sse
-from edgecache.wire.dialect import Untellable
+from edgecache.wire.dialect import StreamReader, Untellable
 from edgecache.wire.messages import MESSAGES
 from edgecache.wire.messages.stream import to_stream
 from edgecache.wire.messages.usage import read_usage, tell_usage
@@ -75,6 +75,15 @@ def gathered(deltas: list[Delta]) -> Reply:
     for delta in deltas:
         whole.feed(delta)
     return whole.reply()
+
+
+BEGUN = b'data: {"type":"message_start","message":{"id":"a","model":"m"}}\n\n'
+
+
+def begun() -> StreamReader:
+    reader = MESSAGES.reader()
+    assert reader.feed(BEGUN) == (Begin(id="a", model="m"),)
+    return reader
 
 
 # --- reading ------------------------------------------------------------------------------------------------------
@@ -126,7 +135,7 @@ def test_the_steps_of_a_stream() -> None:
 
 
 def test_arguments_that_stand_in_the_beginning_of_a_call() -> None:
-    reader = MESSAGES.reader()
+    reader = begun()
     start = {"type": "content_block_start", "index": 0, "content_block": use("a", x=1)}
     assert reader.feed(sse.event(encode(start))) == (ToolBegin(at=0, id="a", name="f"),)
     piece = {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": ""}}
@@ -144,15 +153,39 @@ def test_arguments_that_stand_in_the_beginning_of_a_call() -> None:
         b"data: []\n\n",
         b'data: {"type":"message_start"}\n\n',
         b'data: {"type":"message_start","message":{"id":"a"}}\n\n',
-        b'data: {"type":"content_block_delta","delta":{"type":"citations_delta","citation":{}}}\n\n',
-        b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":5}}\n\n',
-        b'data: {"type":"content_block_start","content_block":null}\n\n',
+        b'data: {"type":"content_block_delta","index":0,"delta":{"type":"citations_delta","citation":{}}}\n\n',
+        b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":5}}\n\n',
+        b'data: {"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{"}}\n\n',
+        b'data: {"type":"content_block_start","index":0,"content_block":null}\n\n',
+        sse.event(encode({"type": "content_block_start", "index": {}, "content_block": use("a")})),
+        BEGUN,
         b'data: {"type":"message_delta","delta":{"stop_reason":"new"}}\n\n',
     ],
 )
 def test_events_that_cannot_be_told(event: bytes) -> None:
     with pytest.raises(Untellable):
+        begun().feed(event)
+
+
+@pytest.mark.parametrize("event", sse.EventSplitter().feed(to_stream(answer()))[1:])
+def test_events_out_of_order(event: bytes) -> None:
+    with pytest.raises(Untellable):
         MESSAGES.reader().feed(event)
+    ended = begun()
+    ended.feed(b'data: {"type":"message_stop"}\n\n')
+    with pytest.raises(Untellable):
+        ended.feed(event)
+
+
+def test_arguments_of_calls_that_come_in_turns() -> None:
+    reader = begun()
+    for at in (1, 2):
+        reader.feed(sse.event(encode({"type": "content_block_start", "index": at, "content_block": use("a")})))
+    for at, words in ((1, '{"x":'), (2, "{}"), (1, "1}")):
+        delta = {"type": "input_json_delta", "partial_json": words}
+        told = reader.feed(sse.event(encode({"type": "content_block_delta", "index": at, "delta": delta})))
+        assert told == (ToolDelta(at=at - 1, arguments=words),)
+    assert reader.feed(b'data: {"type":"content_block_stop","index":1}\n\n') == ()
 
 
 def test_events_that_say_nothing() -> None:

@@ -62,6 +62,7 @@ def test_what_is_not_supported_is_named(name: str) -> None:
         ({"messages": [user("a"), {"role": "wizard", "content": "x"}]}, "messages.1.role"),
         ({"messages": [user({"type": "image"})]}, "messages.0.content.0.type"),
         ({"messages": [user(text("a"), {"type": "text"})]}, "messages.0.content.1.text"),
+        ({"messages": [user("a"), assistant("b")]}, "messages.1.role"),
         ({"system": 5}, "system"),
         ({"temperature": 1.1}, "temperature"),
         ({"temperature": "hot"}, "temperature"),

@@ -39,7 +39,7 @@ def conversation(*messages: Any, **fields: Any) -> Conversation:
 
 
 def parts(*content: Any, role: str = "user") -> tuple[Part, ...]:
-    return conversation({"role": role, "content": list(content)}).messages[0].parts
+    return conversation({"role": role, "content": list(content)}, user("q")).messages[0].parts
 
 
 def foreign(value: Any) -> Foreign:
@@ -152,6 +152,11 @@ def test_what_an_assistant_said() -> None:
 )
 def test_what_an_assistant_said_only_here(block: Any) -> None:
     assert parts(block, role="assistant") == (foreign(block),)
+
+
+def test_words_that_the_answer_continues_are_known_here_only() -> None:
+    found = conversation(user("a"), assistant(text("b", **CACHED))).messages[-1]
+    assert found == Message(role="assistant", parts=(foreign(assistant(text("b"))),))
 
 
 def test_results_of_tools_have_a_message_each() -> None:

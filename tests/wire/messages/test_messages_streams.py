@@ -198,9 +198,12 @@ def test_time_grows_with_the_length_only() -> None:
     words = piece(0, type="text_delta", text="a" * 10)
     arguments = piece(1, type="input_json_delta", partial_json=" " * 10)
     cited = piece(0, type="citations_delta", citation={})
-    stream = START + opened(0, text("")) + opened(1, use("a")) + (words + arguments + cited) * 30_000 + END + STOP
-    found = gather(events(stream))["content"]
-    assert (len(found[0]["text"]), len(found[0]["citations"]), found[1]["input"]) == (300_000, 30_000, {})
+    counts = (event({"type": "message_delta", "delta": {}, "usage": {f"n{n}": n}}) for n in range(30_000))
+    pieces = opened(0, text("")) + opened(1, use("a")) + (words + arguments + cited) * 30_000
+    found = gather(events(b"".join((START, pieces, *counts, END, STOP))))
+    told, call = found["content"]
+    assert (len(told["text"]), len(told["citations"]), call["input"]) == (300_000, 30_000, {})
+    assert len(found["usage"]) > 30_000
 
 
 # --- of any shape -------------------------------------------------------------------------------------------------
