@@ -199,12 +199,12 @@ def _parsed(arguments: str) -> Any:
         return arguments
 
 
-def difference(one: Any, other: Any, at: str = "") -> str:
-    """The first place where two documents differ."""
+def difference(one: Any, other: Any, at: str = "") -> tuple[str, Any, Any]:
+    """The first place where two documents differ, and what each has there."""
     if isinstance(one, dict) and isinstance(other, dict):
         name = next(name for name in {**one, **other} if one.get(name) != other.get(name))
-        return difference(one.get(name), other.get(name), f"{at}.{name}")
+        return difference(one.get(name), other.get(name), f"{at}.{name}" if at else name)
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         place = next(place for place, pair in enumerate(zip(one, other, strict=True)) if pair[0] != pair[1])
         return difference(one[place], other[place], f"{at}[{place}]")
-    return f"{at.lstrip('.')} is {str(one)[:200]}, not {str(other)[:200]}"
+    return at, one, other

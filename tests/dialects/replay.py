@@ -54,11 +54,13 @@ def check(holds: bool, what: str) -> None:
 
 
 def askable(exchange: Exchange, other: str) -> dict[str, Any]:
-    """The request, with a limit of tokens where the other dialect demands one."""
-    limit = {CHAT: "max_completion_tokens", RESPONSES: "max_output_tokens"}.get(exchange.dialect or "")
-    if other != MESSAGES or limit is None or limit in exchange.asked or "max_tokens" in exchange.asked:
-        return exchange.asked
-    return {**exchange.asked, limit: 4_096}
+    """The request, with a limit of tokens where the other dialect demands one; and of an answer that the provider is
+    not to keep, as its client could not go on with another's.
+    """
+    kept = {"store": False} if exchange.dialect == RESPONSES else {}
+    limit = {CHAT: "max_completion_tokens", RESPONSES: "max_output_tokens"}.get(exchange.dialect or "", "max_tokens")
+    unlimited = other == MESSAGES and not exchange.asked.keys() & {limit, "max_tokens"}
+    return {**exchange.asked, **kept, **({limit: 4_096} if unlimited else {})}
 
 
 def translated(exchange: Exchange, fields: Mapping[str, Any], other: str, *, stream: bool) -> bytes | str:
@@ -79,7 +81,8 @@ def translated(exchange: Exchange, fields: Mapping[str, Any], other: str, *, str
     again = codec.read(body, SUFFIX_OF[other]).question
     if request.question.uncacheable or again == request.question:
         return body
-    return f"asks something else: {difference(*map(msgspec.to_builtins, (request.question, again)))}"
+    where, _, _ = difference(msgspec.to_builtins(request.question), msgspec.to_builtins(again))
+    return f"asks something else: {where}"
 
 
 class Replay:
@@ -159,7 +162,7 @@ class Replay:
         recorded = _dump(whole(exchange.dialect, exchange.answer, streamed=exchange.streamed))
         rendered = _dump(whole(exchange.dialect, flipped, streamed=not exchange.streamed))
         if recorded != rendered:
-            raise Wrong(f"flipped: {difference(recorded, rendered)}")
+            raise Wrong("flipped: at {}: {!r:.200} became {!r:.200}".format(*difference(recorded, rendered)))
 
     async def _told(self, exchange: Exchange, other: str) -> str:
         """The same question in another dialect, streamed and not."""
@@ -212,7 +215,7 @@ class Replay:
             return said[2]
         explained = await self._node.manage("GET", f"/admin/entries/{reply.headers.get('X-Edgecache-Id')}")
         ended = _ENDED.search(explained.error["message"]) if explained.status == 404 else None
-        check(ended is not None, f"no reason given: {dict(reply.headers)}, {explained.body[:300]!r}")
+        check(ended is not None, f"no reason: {reply.headers.get('Cache-Status')}, {explained.body[:300]!r}")
         assert ended is not None
         return ended[1]
 
