@@ -35,6 +35,7 @@ from edgecache.rebuild import Rebuild
 from edgecache.settings import Settings, address
 from edgecache.sharing import Sharing
 from edgecache.upstream.pool import UpstreamPool
+from edgecache.upstream.websocket import UpstreamWebSockets
 from edgecache.weights import cache_folder, make_embedder, make_local
 from edgecache.wiring import Parts, Wiring
 
@@ -71,7 +72,9 @@ class App:
         self._metrics = Metrics()
         self._embedder: Embedder = make_embedder(settings.embedding, self._cache, progress)
         self._local: Generator | None = local or make_local(settings.local, self._cache, progress)
-        self._upstream = UpstreamPool([target_of(u) for u in settings.upstream]) if settings.upstream else None
+        targets = [target_of(upstream) for upstream in settings.upstream]
+        self._upstream = UpstreamPool(targets) if targets else None
+        self._upgrades = UpstreamWebSockets(targets, self._upstream.candidates) if self._upstream else None
         self._book = PolicyBook(Path(settings.policies), tuple(u.name for u in settings.upstream))
         self._tokens = Tokens(
             self.storage.registry, clock=self._clock, random=secrets.token_hex, anonymous=settings.anonymous
@@ -116,6 +119,8 @@ class App:
         await self._start(index)
         if self._upstream is not None:
             await self._start(self._upstream)
+        if self._upgrades is not None:
+            await self._start(self._upgrades)
         if self._local is not None:  # closed after the listeners, opened after them too: its load takes a core
             self._stack.push_async_callback(self._local.close)
         sharing, reaper = await self._share(index)
@@ -150,6 +155,7 @@ class App:
             embedder=self._embedder,
             local=self._local,
             upstream=self._upstream,
+            upgrades=self._upgrades,
             book=self._book,
             tokens=self._tokens,
             purges=self._purge_log,
@@ -180,6 +186,7 @@ class App:
         self.admin = Listener(admin_host, admin_port, admin.handle, tls, drain=1.0, patience=patience)
         await self._start(self.admin)
         await self._start(self.traffic)
+        self._stack.push_async_callback(wiring.proxy.sockets.close)  # a listener that stops hears no goodbyes
 
     async def _start(self, room: Room) -> None:
         self._stack.push_async_callback(room.close)
@@ -207,6 +214,7 @@ class App:
             "ledger": self._ledger,
             "purges": self._purge_log,
             "storage": self.storage,
+            "websockets": wiring.proxy.sockets,
             "embedding": self._embedder,
             **({"local": self._local} if self._local is not None else {}),
             **({"upstream": self._upstream} if self._upstream is not None else {}),
@@ -219,6 +227,7 @@ class App:
                 "index_bytes": lambda: index.statistics().bytes,
                 "index_vectors": lambda: index.statistics().vectors,
                 "flights": lambda: wiring.fills.flights.statistics().flying,
+                "websockets": lambda: wiring.proxy.sockets.statistics().open,
                 "purges_applied": lambda: self._ledger.applied,
                 "tombstones": lambda: self._ledger.statistics().tombstones,
                 "blind": lambda: int(self._purge_log.blind),

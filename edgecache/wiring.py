@@ -25,6 +25,7 @@ from edgecache.edge.proxy import Proxy
 from edgecache.edge.purge_api import PurgeApi
 from edgecache.edge.push_api import PushApi
 from edgecache.edge.requests import BodyBudget
+from edgecache.edge.websockets import SocketLimits
 from edgecache.flow.admit import Admission
 from edgecache.flow.changes import Changes
 from edgecache.flow.document_fills import DocumentFills
@@ -44,6 +45,7 @@ from edgecache.sharing import Sharing
 from edgecache.storage.redis import RedisStorage
 from edgecache.storage.sqlite import SqliteStorage
 from edgecache.upstream.pool import UpstreamPool
+from edgecache.upstream.websocket import UpstreamWebSockets
 from edgecache.weights import local_names
 
 
@@ -59,6 +61,7 @@ class Parts:
     embedder: Embedder
     local: Generator | None
     upstream: UpstreamPool | None
+    upgrades: UpstreamWebSockets | None
     book: PolicyBook
     tokens: Tokens
     purges: PurgeLog
@@ -190,6 +193,7 @@ class Wiring:
             callers,
             parts.tokens,
             parts.upstream,
+            parts.upgrades,
             self.calls,
             documents,
             parts.metrics,
@@ -200,8 +204,13 @@ class Wiring:
             node=self._settings.node_name,
             body_limit=self._settings.limits.body,
             bodies=self._bodies,
+            sockets=self._sockets(),
             clock=self._clock,
         )
+
+    def _sockets(self) -> SocketLimits:
+        limits = self._settings.limits
+        return SocketLimits(limits.websockets, limits.websocket_message, limits.websocket_idle, self._settings.drain)
 
     async def close(self) -> None:
         """Waits until what requests changed is in the log, then ends all fills. Safe twice."""

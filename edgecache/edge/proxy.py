@@ -1,6 +1,7 @@
 """The traffic listener: which requests are ours to answer, whose they are, and what is passed through."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +13,12 @@ from edgecache.account.callers import By, Caller, Callers
 from edgecache.account.tokens import Tokens
 from edgecache.core.entry import Entry
 from edgecache.core.policy import Mode, Route, Tier
-from edgecache.core.ports import Call, Upstream
+from edgecache.core.ports import Call, Upgrades, Upstream
 from edgecache.core.tags import keys
 from edgecache.edge import prepared, respond
 from edgecache.edge.calls import Api
 from edgecache.edge.documents import Documents
+from edgecache.edge.handshake import is_handshake
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.readings import LARGEST, Reading, Readings
 from edgecache.edge.relay import TAGS, Relay, forwarded, unlisted
@@ -30,6 +32,7 @@ from edgecache.edge.requests import (
     target,
 )
 from edgecache.edge.server import error_response
+from edgecache.edge.websockets import SocketLimits, WebSockets
 from edgecache.errors import BadRequest, RequestError, Unauthenticated, UnsupportedMedia
 from edgecache.flow.asking import COUNTED_HEADERS, settle
 from edgecache.flow.story import Flow
@@ -62,6 +65,7 @@ class Proxy:
         callers: Callers,
         tokens: Tokens,
         upstream: Upstream | None,
+        upgrades: Upgrades | None,
         calls: Api,
         documents: Documents | None,
         metrics: Metrics,
@@ -73,6 +77,7 @@ class Proxy:
         node: str,
         body_limit: int,
         bodies: BodyBudget,
+        sockets: SocketLimits,
         clock: Callable[[], float],
     ) -> None:
         self._flow = flow
@@ -85,6 +90,16 @@ class Proxy:
         self._keyed = keyed
         self._upstreams = upstreams
         self._relay = Relay(upstream, book, self._identify, metrics, keyed=bool(keyed), names=names, node=node)
+        self.sockets = WebSockets(
+            upgrades,
+            self._relay,
+            callers,
+            metrics,
+            under=lambda: (book.generation, tokens.generation),
+            limits=sockets,
+            node=node,
+            random=os.urandom,
+        )
         self._secret = secret
         self._node = node
         self._body_limit = body_limit
@@ -104,6 +119,8 @@ class Proxy:
             path, query = target(request)
             if self._calls.owns(request.method, path):
                 return await self._calls.handle(request)
+            if is_handshake(request):
+                return await self.sockets.handle(request, path, query)
             dialect = of_path(path)
             if request.method == "POST" and dialect is not None and self._book.policy.names_path(path):
                 return await self._spoken(request, dialect, path, query, started)
