@@ -60,9 +60,10 @@ SPOKEN = (
     "/v1/completions",
     "/v1/embeddings",
     "/v1/messages",
+    "/v1/messages/count_tokens",
     "/v1/responses",
 )
-"""Where the dialects are spoken that are read here."""
+"""Where the dialects are spoken that are read here, and what belongs to them."""
 
 
 class Tier(StrEnum):

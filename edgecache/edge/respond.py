@@ -10,9 +10,10 @@ from aiohttp.http import StreamWriter
 from multidict import CIMultiDict
 
 from edgecache.core.trace import Trace
-from edgecache.errors import EdgecacheError
+from edgecache.errors import EdgecacheError, RequestError
 from edgecache.flow.fills import Answer
 from edgecache.wire.cache_status import SERVER, cache_status, explain
+from edgecache.wire.dialects import of_path
 from edgecache.wire.surrogate import TAG_HEADERS
 
 _OURS = frozenset({*TAG_HEADERS, "x-cache", "age", "transfer-encoding", "connection"})
@@ -105,10 +106,20 @@ async def send_pieces(
             await _end(request, response, cache_status(await told()))
     except EdgecacheError as error:
         _log.warning("an answer broke off: %s", error)
+        await _say_broken(request, response, error)
         response.force_close()
         if request.transport is not None:
             request.transport.close()
     return response
+
+
+async def _say_broken(request: web.BaseRequest, response: web.StreamResponse, error: EdgecacheError) -> None:
+    """Who reads a stream of events is told what happened, as its SDK understands it, before the connection closes."""
+    dialect = of_path(request.path)
+    events = response.headers.get("Content-Type", "").startswith("text/event-stream")
+    if events and dialect is not None and isinstance(error, RequestError):
+        with contextlib.suppress(ConnectionError):
+            await response.write(dialect.broken(error))
 
 
 def _takes_trailers(request: web.BaseRequest) -> bool:

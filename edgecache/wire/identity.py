@@ -72,6 +72,8 @@ def _fields(conversation: Conversation, messages: tuple[Message, ...], dialect: 
     return {**fields, **({dialect: bound} if bound else {})}
 
 
+_NOT_STRICT = ("strict", False)
+"""As good as nothing: codecs of dialects that are strict by default say so."""
 _APART = ("messages", "count", "stop", "other")
 
 
@@ -83,7 +85,7 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, msgspec.Struct):
         told = msgspec.to_builtins(value)
-        return {name: item for name, item in told.items() if item is not None}
+        return {name: item for name, item in told.items() if item is not None and (name, item) != _NOT_STRICT}
     return value
 
 

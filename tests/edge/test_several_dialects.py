@@ -227,3 +227,117 @@ async def test_what_it_cannot_be_told_is_refused_and_asks_nobody(tmp_path: Path)
         assert answer.status == 400
         assert "top_k" in answer.error["message"]
     assert upstream.requests == []
+
+
+# --- Responses, which the provider may keep ------------------------------------------------------------------------
+
+RESPONSES = "/v1/responses"
+ASKED = {
+    "model": "m",
+    "max_output_tokens": 50,
+    "temperature": 0,
+    "instructions": "Be brief.",
+    "input": "Why is the sky blue?",
+    "tools": [{"type": "function", **TOOL, "strict": False}],
+}
+
+
+def response(store: bool, **more: Any) -> Answer:
+    content = [{"type": "output_text", "text": "By responses.", "annotations": [], "logprobs": []}]
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": content}
+    usage = {
+        "input_tokens": 9, "output_tokens": 2, "total_tokens": 11,
+        "input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0},
+    }  # fmt: skip
+    whole = {
+        "id": "resp_1", "object": "response", "created_at": 7, "status": "completed", "error": None, "model": "m",
+        "incomplete_details": None, "instructions": "Be brief.", "output": [message], "parallel_tool_calls": True,
+        "tool_choice": "auto", "tools": [], "temperature": 0.0, "top_p": 1.0, "store": store, "usage": usage,
+        "metadata": {}, **more,
+    }  # fmt: skip
+    return Answer(body=json.dumps(whole).encode())
+
+
+async def respond(node: Node, **more: Any) -> Reply:
+    return await node.ask("POST", RESPONSES, json.dumps({**ASKED, **more}).encode(), headers=VERSION)
+
+
+async def test_a_response_that_the_provider_does_not_keep_serves_every_dialect(tmp_path: Path) -> None:
+    async with ScriptedUpstream(script=provider) as upstream, running_node(tmp_path, upstream=upstream) as node:
+        upstream.enqueue(response(store=False))
+        first = await respond(node, store=False)
+        unstrict = {"tools": [{"type": "function", "function": {**TOOL, "strict": False}}]}
+        chat = await ask(node, CHAT, **unstrict)
+        assert (first.headers["X-Cache"], chat.headers["X-Cache"]) == ("MISS", "HIT")
+        assert text(CHAT, chat) == "By responses."
+        streamed = await respond(node, store=False, stream=True)
+        assert streamed.headers["X-Cache"] == "HIT"
+        assert streamed.events()[-1]["response"]["output"][0]["content"][0]["text"] == "By responses."
+    assert len(upstream.requests) == 1
+
+
+async def test_who_may_go_on_with_a_response_gets_only_one_that_is_kept(tmp_path: Path) -> None:
+    """`store` is true where nothing is said: what another dialect's provider answered, or did not keep, is no answer."""
+    async with ScriptedUpstream(script=provider) as upstream, running_node(tmp_path, upstream=upstream) as node:
+        upstream.enqueue(response(store=False), response(store=True))
+        cached = [
+            (await respond(node, store=False)).headers["X-Cache"],
+            (await respond(node)).headers["X-Cache"],
+            (await respond(node)).headers["X-Cache"],
+            (await respond(node, store=False)).headers["X-Cache"],
+        ]
+        assert cached == ["MISS", "MISS", "HIT", "HIT"]
+    assert len(upstream.requests) == 2
+
+
+async def test_what_a_response_repeats_of_its_request_is_that_of_this_request(tmp_path: Path) -> None:
+    async with ScriptedUpstream(script=provider) as upstream, running_node(tmp_path, upstream=upstream) as node:
+        upstream.enqueue(response(store=True, metadata={"ticket": "1"}, user="ann"))
+        first = await respond(node, metadata={"ticket": "1"}, user="ann")
+        again = await respond(node, metadata={"ticket": "2"}, user="bob")
+        assert (first.headers["X-Cache"], again.headers["X-Cache"]) == ("MISS", "HIT")
+        assert (again.json()["metadata"], again.json()["user"]) == ({"ticket": "2"}, "bob")
+        other = {**again.json(), "metadata": {"ticket": "1"}, "user": "ann"}
+        assert other == first.json()
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"previous_response_id": "resp_0"},
+        {"conversation": "conv_1"},
+        {"background": True},
+        {"tools": [{"type": "web_search"}]},
+        {"input": [{"type": "item_reference", "id": "msg_0"}]},
+    ],
+)
+async def test_what_is_bound_to_a_conversation_or_has_effects_is_not_reused(
+    tmp_path: Path, more: dict[str, Any]
+) -> None:
+    async with ScriptedUpstream(script=provider) as upstream, running_node(tmp_path, upstream=upstream) as node:
+        upstream.enqueue(response(store=True), response(store=True))
+        assert [(await respond(node, **more)).headers["X-Cache"] for _ in range(2)] == ["BYPASS", "BYPASS"]
+    assert len(upstream.requests) == 2
+
+
+async def test_threads_have_messages_too_and_are_passed_through(tmp_path: Path) -> None:
+    policy = '[[route]]\nname = "all"\npath = "/v1/*"\n'
+    async with ScriptedUpstream() as upstream, running_node(tmp_path, upstream=upstream, policy=policy) as node:
+        upstream.enqueue(*[Answer(body=b'{"id": "msg_1"}')] * 2)
+        body = json.dumps({"role": "user", "content": "Hi", "model": "m", "messages": [], "max_tokens": 1}).encode()
+        answers = [await node.ask("POST", "/v1/threads/t/messages", body, headers=VERSION) for _ in range(2)]
+        assert [one.body for one in answers] == [b'{"id": "msg_1"}'] * 2
+    assert [received.body for received in upstream.requests] == [body, body]
+
+
+async def test_tokens_are_counted_by_the_provider(tmp_path: Path) -> None:
+    """With the operator's key, as the messages themselves are."""
+    async with ScriptedUpstream() as upstream, running_node(tmp_path, upstream=upstream, key="sk-operator") as node:
+        upstream.enqueue(Answer(body=b'{"input_tokens": 9}'))
+        headers = {**VERSION, "x-api-key": await node.token("app")}
+        counted = await node.ask(
+            "POST", "/v1/messages/count_tokens", json.dumps(QUESTION[MESSAGES]).encode(), headers=headers
+        )
+        assert (counted.status, counted.body) == (200, b'{"input_tokens": 9}')
+    assert upstream.requests[0].header("authorization") == "Bearer sk-operator"
