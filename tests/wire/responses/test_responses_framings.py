@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from responses_recorded import (
     CITATION,
@@ -219,7 +219,11 @@ def test_recorded_answers_are_their_own_requests() -> None:
 # --- whatever comes ------------------------------------------------------------------------------------------------
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
     max_leaves=12,
 )
@@ -242,6 +246,7 @@ objects = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(output=st.lists(objects, max_size=4) | objects, more=st.dictionaries(st.sampled_from(KEYS), objects))
 def test_a_body_of_any_output_goes_into_a_stream_and_back(output: Any, more: dict[str, Any]) -> None:
     answer = {**response(), **more, "output": output, "status": "completed"}
