@@ -14,13 +14,14 @@ from edgecache.commands.policy import policy
 from edgecache.commands.purge import purge
 from edgecache.commands.push import push
 from edgecache.commands.serve import serve
+from edgecache.commands.spend import spend
 from edgecache.commands.token import token
 from edgecache.commands.verify import verify
 
 app = typer.Typer(
     help="A CDN in front of LLM APIs.", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=True
 )
-for command in (serve, push, purge, audit, verify, doctor):
+for command in (serve, push, purge, audit, spend, verify, doctor):
     app.command()(command)
 app.add_typer(policy, name="policy")
 app.add_typer(token, name="token")
