@@ -1,6 +1,6 @@
 """Chat messages and the conversation they are: read from, and written for providers that speak nothing else."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -57,7 +57,7 @@ def _conversation(fields: Mapping[str, Any]) -> Conversation:
     stop = fields.get("stop")
     return Conversation(
         messages=tuple(_message(item) for item in fields["messages"]),
-        tools=tuple(_tool(item) for item in fields.get("tools") or ()),
+        tools=tuple(_tool(item) for item in _items(fields.get("tools"))),
         choice=_choice(fields.get("tool_choice")),
         parallel=_typed(fields.get("parallel_tool_calls"), bool | None),
         max_tokens=_typed(lengths[0], int) if len(lengths) == 1 else None,
@@ -80,6 +80,12 @@ def _other(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _typed(value: Any, kind: Any) -> Any:
     """Raises ValueError (msgspec's) for another type."""
     return msgspec.convert(value, kind, strict=True)
+
+
+def _items(value: Any) -> Sequence[Any]:
+    if not isinstance(value, list | None):
+        raise _Unknown
+    return value or ()
 
 
 def _only(item: Mapping[str, Any], *names: str) -> None:
@@ -111,7 +117,7 @@ def _said(item: Mapping[str, Any]) -> Iterator[Part]:
     """What an answer's message says beside its content."""
     if item.get("refusal") is not None:
         yield Refusal(text=_typed(item["refusal"], str))
-    for call in item.get("tool_calls") or ():
+    for call in _items(item.get("tool_calls")):
         yield _call(call)
 
 
