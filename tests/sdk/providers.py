@@ -57,7 +57,12 @@ def _question(messages: Any) -> str:
 
 
 def _calls(asked: Any, messages: Any) -> bool:
-    return bool(asked.get("tools")) and (isinstance(messages, str) or messages[-1].get("role") == "user")
+    """Unless the last word is what a tool gave."""
+    if not asked.get("tools") or isinstance(messages, str):
+        return bool(asked.get("tools"))
+    content = messages[-1].get("content")
+    given = isinstance(content, list) and any(part["type"] == "tool_result" for part in content)
+    return messages[-1].get("role") == "user" and not given
 
 
 def _words(text: str) -> list[str]:
@@ -118,6 +123,12 @@ def _responses(asked: Any) -> Answer:
     begun = {**HEAD, **settings, "model": asked["model"], "status": "in_progress", "output": [], "usage": None}
     whole = {**begun, "status": "completed", "output": items, "usage": usage}
     return _answer(whole, _numbered(_response_events(begun, whole, items)), asked.get("stream"))
+
+
+def response_saying(text: str) -> Answer:
+    """Another answer than what was asked."""
+    head = {**HEAD, **SETTINGS, "tools": [], "tool_choice": "auto", "model": "gpt-4o", "status": "completed"}
+    return Answer(body=json.dumps({**head, "output": [_message_item(text)]}).encode())
 
 
 def _function_call(call: tuple[str, str, str]) -> dict[str, Any]:
