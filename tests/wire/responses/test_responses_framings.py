@@ -21,22 +21,14 @@ from responses_recorded import (
     text,
     validated,
 )
+from responses_requests import asked, streamed
+from responses_values import KEYS, objects
 
 from edgecache.core.entry import Framing
 from edgecache.wire import sse
-from edgecache.wire.dialect import Request
 from edgecache.wire.responses import RESPONSES
 
-
-def asked(**fields: Any) -> Request:
-    return RESPONSES.read(json.dumps({"model": "m", "input": "hi", **fields}).encode(), "/v1/responses")
-
-
 WHOLE, STREAM = asked(), asked(stream=True)
-
-
-def streamed(answer: dict[str, Any], **fields: Any) -> bytes:
-    return RESPONSES.render(Framing.JSON, json.dumps(answer).encode(), asked(stream=True, **fields))
 
 
 # --- one body -> stream -> one body --------------------------------------------------------------------------------
@@ -217,33 +209,6 @@ def test_recorded_answers_are_their_own_requests() -> None:
 
 
 # --- whatever comes ------------------------------------------------------------------------------------------------
-
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-5, 5)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-    max_leaves=12,
-)
-KEYS = (
-    "id", "type", "status", "content", "summary", "text", "refusal", "arguments", "input", "annotations", "logprobs",
-    "encrypted_content", "call_id", "name", "action", "code", "error", "delta", "output_index",
-)  # fmt: skip
-TYPES = st.sampled_from([
-    "message", "reasoning", "function_call", "custom_tool_call", "mcp_call", "web_search_call", "code_interpreter_call",
-    "output_text", "refusal", "reasoning_text", "summary_text", "x",
-])  # fmt: skip
-objects = st.recursive(
-    json_values,
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(KEYS), inner | TYPES, max_size=7)
-        | st.builds(lambda kind, rest: {**rest, "type": kind}, TYPES, st.dictionaries(st.sampled_from(KEYS), inner))
-    ),
-    max_leaves=12,
-)
 
 
 @settings(max_examples=50)

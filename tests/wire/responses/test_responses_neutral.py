@@ -26,7 +26,8 @@ from responses_recorded import (
     text,
     validated,
 )
-from test_responses_framings import asked, objects, streamed
+from responses_requests import asked, streamed
+from responses_values import objects
 
 from edgecache.core.entry import Framing
 from edgecache.core.messages import Image, Part, Refusal, Text, Thinking, ToolUse
@@ -256,7 +257,8 @@ def test_how_it_ends(finish: str, parts: tuple[Part, ...], status: str, reason: 
 def test_what_a_request_said_is_repeated() -> None:
     request = asked(
         instructions="Be brief.", temperature=0.5, max_output_tokens=9, metadata={"a": "b"}, user="u",
-        tool_choice="none", tools=[{"type": "function", "name": "f"}], text={"verbosity": "low"}, reasoning={"effort": "low"},
+        tool_choice="none", tools=[{"type": "function", "name": "f"}], text={"verbosity": "low"},
+        reasoning={"effort": "low"},
     )  # fmt: skip
     answer = told(reply(Text(text="a")), request)
     assert (answer["instructions"], answer["temperature"], answer["max_output_tokens"]) == ("Be brief.", 0.5, 9)

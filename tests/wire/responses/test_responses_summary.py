@@ -20,7 +20,8 @@ from responses_recorded import (
     response,
     text,
 )
-from test_responses_framings import objects, streamed
+from responses_requests import streamed
+from responses_values import objects
 
 from edgecache.core.entry import Framing
 from edgecache.core.reply import Usage
