@@ -56,7 +56,6 @@ class Writer:
         if not delta.signature and not delta.data:
             return b""
         part = Thinking(text="".join(self._thought), signature=delta.signature, data=delta.data)
-        self._thought.clear()
         return b"".join(self._whole(block) for block in thinking_blocks(part))
 
     def _whole(self, block: dict[str, Any]) -> bytes:
@@ -80,6 +79,7 @@ class Writer:
 
     def _start(self, block: dict[str, Any]) -> bytes:
         closing = self._close()
+        self._thought.clear()
         self._open = block["type"]
         self._blocks += 1
         return closing + block_start(self._blocks - 1, block)

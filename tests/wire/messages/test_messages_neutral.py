@@ -188,6 +188,14 @@ def test_arguments_of_calls_that_come_in_turns() -> None:
     assert reader.feed(b'data: {"type":"content_block_stop","index":1}\n\n') == ()
 
 
+def test_counts_are_totals_and_null_takes_none_away() -> None:
+    start, *_, stop = sse.EventSplitter().feed(to_stream(answer()))
+    usage = {"input_tokens": None, "output_tokens": 7}
+    last = encode({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage})
+    closing = read_stream(start + sse.event(last) + stop)[-1]
+    assert closing == Closing(usage=Usage(prompt=123, completion=7, cached=100, written=20, reasoning=30))
+
+
 def test_events_that_say_nothing() -> None:
     for event in (b": waiting\n\n", b'event: ping\ndata: {"type":"ping"}\n\n', b'data: {"type":"new"}\n\n'):
         assert MESSAGES.reader().feed(event) == ()
@@ -277,6 +285,20 @@ def test_steps_of_other_dialects(sdk: Sdk) -> None:
     found = sdk.gathered(stream)
     assert found["content"] == [text("No."), use("a", x=1), use("b", "g")]
     assert (found["stop_reason"], found["usage"]["input_tokens"], found["usage"]["output_tokens"]) == ("tool_use", 5, 6)
+
+
+def test_each_thought_has_its_own_signature(sdk: Sdk) -> None:
+    """What nobody signed is no part of what is signed later."""
+    thoughts = (
+        ThinkingDelta(text="a"),
+        ThinkingDelta(signature="1"),
+        ThinkingDelta(text="b"),
+        ThinkingDelta(signature="2"),
+    )
+    later = (ThinkingDelta(text="unsigned"), TextDelta(text="c"), ThinkingDelta(text="d"), ThinkingDelta(signature="3"))
+    found = sdk.gathered(written(BEGIN, *thoughts, *later, *END))["content"]
+    told = [(block.get("thinking"), block.get("signature")) for block in found]
+    assert told == [("a", "1"), ("b", "2"), (None, None), ("d", "3")]
 
 
 def test_text_is_told_as_it_comes() -> None:

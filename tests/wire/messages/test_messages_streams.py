@@ -157,7 +157,11 @@ BROKEN = {
     "two beginnings": START + START + END + STOP,
     "more after the end": START + END + STOP + END,
     "a piece of no block": START + piece(0, type="text_delta", text="a") + END + STOP,
-    "a piece of a block before the first": START + opened(0, text("")) + piece(-1, type="text_delta", text="a") + END,
+    "a piece of a block before the first": START
+    + opened(0, text(""))
+    + piece(-1, type="text_delta", text="a")
+    + END
+    + STOP,
     "blocks out of order": START + opened(1, text("")) + END + STOP,
     "a piece that is no text": START + opened(0, text("")) + piece(0, type="text_delta", text=5) + END + STOP,
     "a piece without its text": START + opened(0, text("")) + piece(0, type="text_delta") + END + STOP,
