@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Inval
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from edgecache.settings import LimitSettings
+from edgecache.settings import LimitSettings, UpstreamSettings
 from edgecache.testing.node import DEADLINE_S, Node, RawConnection, running_node
 from edgecache.testing.raw_upstream import RawUpstream
 from edgecache.testing.scripted_upstream import Answer, ScriptedUpstream
@@ -525,6 +525,23 @@ async def test_without_an_upstream_there_is_none(tmp_path: Path) -> None:
 async def test_an_upstream_that_cannot_be_reached_is_an_error(tmp_path: Path) -> None:
     async with running_node(tmp_path, upstream="http://127.0.0.1:1") as node:
         assert (await refused(dial(node))).status_code == 502
+
+
+@pytest.mark.parametrize("way", ["header", "subprotocol"])
+async def test_a_callers_key_is_shown_to_one_provider_only(tmp_path: Path, way: str) -> None:
+    """Another is asked where the first is down, but never with the caller's own key."""
+    async with provider() as found:
+        upstreams = (
+            UpstreamSettings(name="down", url="http://127.0.0.1:1", key="sk-a"),
+            UpstreamSettings(name="up", url=found.url, key="sk-b", order=1),
+        )
+        async with running_node(tmp_path, upstreams=upstreams, policy=REALTIME) as node:
+            own = dial(node) if way == "header" else dial(node, headers={}, protocols=("realtime", f"{KEY}sk-own"))
+            assert (await refused(own)).status_code == 502
+            assert found.asked == []
+            async with dial(node, headers={"Authorization": f"Bearer {await node.token('live')}"}):
+                pass
+            assert found.asked[0].headers["Authorization"] == "Bearer sk-b"
 
 
 async def test_so_many_are_open_and_no_more(tmp_path: Path) -> None:
