@@ -22,6 +22,7 @@ _NEUTRAL_ITEMS = frozenset({
     "message", "reasoning", "function_call", "function_call_output", "compaction", "compaction_trigger",
 })  # fmt: skip
 """Items that say nothing of tools, or say it in the words of no dialect."""
+UNKNOWN_HERE = "it holds what is not known here"
 _WORD = re.compile(r"[a-z_0-9.-]{1,40}")
 
 
@@ -74,8 +75,7 @@ def _question(
         return uncacheable("", "`model` is missing")
     problem = problem or next(_reasons(fields), None)
     if conversation is None:
-        why = "it holds what is not known here"
-        return raw_question(identity, dialect=DIALECT, model=model, problem=problem, exact_only=why)
+        return raw_question(identity, dialect=DIALECT, model=model, problem=problem, exact_only=UNKNOWN_HERE)
     return question_of(conversation, dialect=DIALECT, model=model, problem=problem, exact_only=_exact_only(fields))
 
 
@@ -88,7 +88,7 @@ def _exact_only(fields: Mapping[str, Any]) -> str | None:
     for item in _items(fields):
         kind = item.get("type", "message")
         if not isinstance(kind, str) or kind not in _NEUTRAL_ITEMS:
-            return "the history holds tool results"
+            return UNKNOWN_HERE
     return None
 
 

@@ -261,8 +261,8 @@ def test_cacheable(fields: Any) -> None:
     [
         ([USER], None),
         ([USER, CALL], "the last message is not the user's"),
-        ([{"type": "custom_tool_call_output", "call_id": "c", "output": "1"}, USER], "the history holds tool results"),
-        ([{"type": ["x"]}, USER], "the history holds tool results"),
+        ([{"type": "custom_tool_call_output", "call_id": "c", "output": "1"}, USER], "it holds what is not known here"),
+        ([{"type": ["x"]}, USER], "it holds what is not known here"),
     ],
 )
 def test_exact_only(items: Any, why: str | None) -> None:
