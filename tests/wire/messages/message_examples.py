@@ -56,6 +56,26 @@ def identity(fields: Any) -> Identity:
 
 CITED = {"type": "char_location", "cited_text": "x", "document_index": 0, "start_char_index": 0, "end_char_index": 1}
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
+TOOL: dict[str, Any] = {
+    "name": "f",
+    "description": "d",
+    "input_schema": {"type": "object", "properties": {"cache_control": {}}},
+}
+CACHED: dict[str, Any] = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+OTHER: dict[str, Any] = {
+    "top_k": 5,
+    "thinking": {"type": "adaptive"},
+    "context_management": {"edits": []},
+    "new": 1,
+    "system": 5,
+    "temperature": "hot",
+    "max_tokens": True,
+    "stop_sequences": [1],
+    "tools": [{**TOOL, "defer_loading": True}],
+    "tool_choice": {"type": "tool"},
+    "output_config": {"task_budget": {"total": 5}},
+    "output_format": {"type": "json_object"},
+}
 USAGE = {
     "input_tokens": 3,
     "cache_creation_input_tokens": 20,
