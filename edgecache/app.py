@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from edgecache.account.accounts import Accounts
 from edgecache.account.tokens import Tokens
 from edgecache.cache.exact import ExactCache
 from edgecache.cache.semantic import SemanticIndex
@@ -87,6 +88,7 @@ class App:
             monotonic=monotonic,
             new_id=_new_id,
         )
+        self._accounts = Accounts(self.storage.meters, lambda: self._book.policy, clock=self._clock, node=self._name)
         self._fence = Fence(self._ledger, blind=lambda: self._purge_log.blind, clock=self._clock)
         self._stack = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
@@ -112,6 +114,7 @@ class App:
         await self._start(self.storage)
         await self._start(self._purge_log)
         await self._tokens.open()
+        await self._start(self._accounts)
         self._tokens.admit_admin(await asyncio.to_thread(admin_token, self._settings.folder))
         secret = await self._secret()
         await self._start(self._embedder)
@@ -162,6 +165,7 @@ class App:
             reaper=reaper,
             sharing=sharing,
             metrics=self._metrics,
+            accounts=self._accounts,
         )
         return Wiring(self._settings, parts, secret=secret, name=self._name, clock=self._clock, new_id=_new_id)
 
@@ -214,12 +218,14 @@ class App:
             "ledger": self._ledger,
             "purges": self._purge_log,
             "storage": self.storage,
+            "accounts": self._accounts,
             "websockets": wiring.proxy.sockets,
             "embedding": self._embedder,
             **({"local": self._local} if self._local is not None else {}),
             **({"upstream": self._upstream} if self._upstream is not None else {}),
             **({"documents": wiring.document_fills.flights} if wiring.document_fills is not None else {}),
         }
+        self._metrics.account(self._accounts.routes, self._accounts.limited)
         self._metrics.watch(
             {
                 "exact_bytes": lambda: self._exact.statistics().bytes,

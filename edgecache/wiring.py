@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
+from edgecache.account.accounts import Accounts
 from edgecache.account.callers import Callers
 from edgecache.account.tokens import Tokens
 from edgecache.cache.bounded import Bounded
@@ -25,6 +26,7 @@ from edgecache.edge.proxy import Proxy
 from edgecache.edge.purge_api import PurgeApi
 from edgecache.edge.push_api import PushApi
 from edgecache.edge.requests import BodyBudget
+from edgecache.edge.spend_api import SpendApi
 from edgecache.edge.websockets import SocketLimits
 from edgecache.flow.admit import Admission
 from edgecache.flow.changes import Changes
@@ -68,6 +70,7 @@ class Parts:
     reaper: Reaper
     sharing: Sharing
     metrics: Metrics
+    accounts: Accounts
 
 
 class Wiring:
@@ -93,7 +96,7 @@ class Wiring:
         self.fills = self._fills()
         self.document_fills: DocumentFills | None = None
         self.changes: Changes | None = None
-        self.calls = Calls(self._purges(), self._pushes())
+        self.calls = Calls(self._purges(), self._pushes(), SpendApi(self._parts.accounts, self._parts.tokens))
         self.proxy = self._proxy(self._flow(), self._documents())
 
     def _fills(self) -> Fills:
@@ -110,7 +113,7 @@ class Wiring:
             stored=parts.sharing.stored,
             clock=self._clock,
         )
-        return Fills(tiers, parts.ledger, admission, clock=self._clock)
+        return Fills(tiers, parts.ledger, admission, parts.accounts, clock=self._clock)
 
     async def _claim(self, entry: Entry, tags: tuple[Tag, ...]) -> None:
         await self._parts.purges.order(tags, effect=Effect.CLAIM, claimed=(entry.scope, entry.key), tracked=False)
@@ -127,6 +130,7 @@ class Wiring:
             Decider(),
             self.fills,
             presenter,
+            parts.accounts,
             gone=parts.sharing.missing,
         )
 
@@ -197,6 +201,7 @@ class Wiring:
             self.calls,
             documents,
             parts.metrics,
+            parts.accounts,
             keyed=frozenset(u.name for u in self._settings.upstream if u.key),
             upstreams=frozenset(u.name for u in self._settings.upstream),
             names=local_names(self._settings.local),

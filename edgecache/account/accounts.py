@@ -83,6 +83,11 @@ class Accounts:
         if (rules := self._current()).policy.limits and (limits := rules.limits(scope, route).hits):
             await self._admit(scope, route, limits)
 
+    def counts_hits(self, scope: Scope, route: str) -> bool:
+        """Whether `arrive` would look at a limit: only then has it to be called."""
+        rules = self._current()
+        return bool(rules.policy.limits) and bool(rules.limits(scope, route).hits)
+
     async def admit(self, scope: Scope, route: str) -> None:
         """By all other limits.
 

@@ -110,6 +110,11 @@ class Flight(Generic[H]):
     def passengers(self) -> int:
         return len(self._passengers)
 
+    @property
+    def joined(self) -> int:
+        """How many came aboard after the first."""
+        return max(0, self._boarded - 1)
+
     def takes(self, tags: tuple[Tag, ...]) -> bool:
         """Add the tags of one who joins; False, and nothing is added, where its answer could not be stored with them:
         it is being stored already, or would have too many.

@@ -7,6 +7,7 @@ from typing import NewType
 import msgspec
 
 from edgecache.core.documents import Document
+from edgecache.core.reply import Usage
 from edgecache.core.tags import Tag, keys
 
 Scope = NewType("Scope", str)
@@ -66,6 +67,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     `pending` are those of its tags of which other nodes may not have heard yet: it is dead of any of its tags, but is
     served for these only when all have. `compared_to` is the newest purge by meaning it was held against since its
     fill. `document` is what RFC 9111 needs of a page that was fetched; None for answers.
+    `usage` is what it cost, as far as its provider told.
     """
 
     key: bytes
@@ -93,6 +95,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     compared_to: int = 0
     pending: tuple[Tag, ...] = ()
     document: Document | None = None
+    usage: Usage | None = None
 
     @property
     def id(self) -> str:

@@ -15,6 +15,7 @@ from edgecache.core.generation import Finished, Piece, Prompt
 from edgecache.core.limits import Bound, Debt, Taken
 from edgecache.core.prices import Spend
 from edgecache.core.purges import Logged, PurgeRecord
+from edgecache.core.reply import Usage
 
 
 class Room(Protocol):
@@ -381,3 +382,27 @@ class Upgrades(Room, Protocol):
         Raises:
             NoUpstream, UpstreamUnreachable, UpstreamBroken, UpstreamTimeout
         """
+
+
+class Spending(Protocol):
+    """What the story of a request tells of money. `route` is a rule's name; `usage` None where nobody tells it."""
+
+    async def arrive(self, scope: Scope, route: str) -> None:
+        """First, for every request. Raises as `admit`, by limits that count answers from cache too."""
+
+    async def admit(self, scope: Scope, route: str) -> None:
+        """Before anyone is asked.
+
+        Raises:
+            LimitReached: with `retry_after`.
+            Overloaded: a limit refuses while the store is away.
+        """
+
+    def counts_hits(self, scope: Scope, route: str) -> bool:
+        """Whether `arrive` would look at a limit: only then has it to be called."""
+
+    def spent(self, scope: Scope, route: str, model: str, usage: Usage | None) -> None:
+        """An answer was asked for, and has ended."""
+
+    def saved(self, scope: Scope, route: str, model: str, usage: Usage | None) -> None:
+        """A request was answered without asking, by what cost `usage`."""

@@ -13,7 +13,7 @@ from edgecache.account.callers import By, Caller, Callers
 from edgecache.account.tokens import Tokens
 from edgecache.core.entry import Entry
 from edgecache.core.policy import Mode, Route, Tier
-from edgecache.core.ports import Call, Upgrades, Upstream
+from edgecache.core.ports import Call, Spending, Upgrades, Upstream
 from edgecache.core.tags import keys
 from edgecache.edge import prepared, respond
 from edgecache.edge.calls import Api
@@ -69,6 +69,7 @@ class Proxy:
         calls: Api,
         documents: Documents | None,
         metrics: Metrics,
+        accounts: Spending,
         *,
         keyed: frozenset[str],
         upstreams: frozenset[str],
@@ -87,6 +88,7 @@ class Proxy:
         self._calls = calls
         self._documents = documents
         self._metrics = metrics
+        self._accounts = accounts
         self._keyed = keyed
         self._upstreams = upstreams
         self._relay = Relay(upstream, book, self._identify, metrics, keyed=bool(keyed), names=names, node=node)
@@ -172,7 +174,8 @@ class Proxy:
 
     def _again(self, request: web.BaseRequest, reading: Reading, started: float) -> web.StreamResponse | None:
         """An exact hit from memory, if it is one. Its head is made anew every second, or when anything changed."""
-        if reading.asked.route.pace and reading.asked.request.stream:
+        asked = reading.asked
+        if (asked.route.pace and asked.request.stream) or self._accounts.counts_hits(asked.scope, asked.route.name):
             return None
         now = self._clock()
         entry = None
@@ -185,6 +188,7 @@ class Proxy:
         body = self._flow.presenter.presented(entry, reading.asked)
         if body is None:
             return None
+        self._accounts.saved(asked.scope, asked.route.name, entry.model, entry.usage)
         reading.tally.add(time.perf_counter() - started)
         if reading.head is not None and len(body) <= prepared.LARGEST and prepared.takes_prepared(request):
             return prepared.Prepared(reading.head + body)
@@ -205,7 +209,10 @@ class Proxy:
     async def _answer(
         self, request: web.BaseRequest, path: str, query: str, reading: Reading, started: float
     ) -> web.StreamResponse:
-        answer = await self._flow.answer(self._with_call(reading.asked, request, path, query))
+        asked = reading.asked
+        answer = await self._flow.answer(self._with_call(asked, request, path, query))
+        if answer.trace.hit or answer.trace.served_stale:
+            self._accounts.saved(asked.scope, asked.route.name, answer.trace.model, answer.usage)
         try:
             if answer.stream is None:
                 return respond.whole(answer, self._node)

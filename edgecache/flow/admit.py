@@ -51,8 +51,11 @@ AT_ONCE = 64 << 10
 """Bytes of an answer that are read on the event loop."""
 
 
-async def _read(dialect: str, framing: Framing, body: bytes) -> Summary:
-    summarise = BY_NAME[dialect].summarise
+async def read(dialect: str, head: Head, body: bytes | None) -> Summary | None:
+    """What a whole answer says of itself; None where there is no answer, or it was not kept whole."""
+    if body is None or head.framing is None or head.status != 200:
+        return None
+    summarise, framing = BY_NAME[dialect].summarise, head.framing
     return summarise(framing, body) if len(body) <= AT_ONCE else await asyncio.to_thread(summarise, framing, body)
 
 
@@ -85,18 +88,24 @@ class Admission:
         self._writing: WeakValueDictionary[tuple[Scope, bytes], asyncio.Lock] = WeakValueDictionary()
 
     async def admit(
-        self, ask: Ask, head: Head, body: bytes | None, tags: tuple[Tag, ...], horizon: Horizon, vector: bytes | None
+        self,
+        ask: Ask,
+        head: Head,
+        body: bytes | None,
+        summary: Summary | None,
+        tags: tuple[Tag, ...],
+        horizon: Horizon,
+        vector: bytes | None,
     ) -> str | None:
-        """Why nothing was stored; None when it was, durably."""
-        if head.status != 200 or head.framing is None or body is None:
+        """Why nothing was stored; None when it was, durably. `summary` is what `read` found."""
+        if body is None or head.framing is None or summary is None:
             return "too large" if body is None else f"status {head.status}" if head.status != 200 else "unknown content"
-        if head.lifetime.forbidden is not None:
-            return head.lifetime.forbidden
-        summary = await _read(ask.request.dialect, head.framing, body)
-        if summary.why_not_stored is not None:
-            return summary.why_not_stored
-        entry = self._entry(ask, head, head.framing, body, tags, horizon, None if summary.tool_calls else vector)
-        return await self.keep(entry)
+        why = head.lifetime.forbidden or summary.why_not_stored
+        if why is not None:
+            return why
+        found = None if summary.tool_calls else vector
+        entry = self._entry(ask, head, head.framing, body, tags, horizon, found)
+        return await self.keep(msgspec.structs.replace(entry, usage=summary.usage))
 
     async def claim(self, entry: Entry, tags: tuple[Tag, ...]) -> Entry | None:
         """The entry with these tags too, written: as it is now, whoever else on any node adds some at the same time.

@@ -11,13 +11,16 @@ from edgecache.cache.flights import Flight, Flights
 from edgecache.core.entry import TOO_MANY_TAGS, Framing, Scope, with_keys
 from edgecache.core.freshness import Lifetime
 from edgecache.core.ledger import Ledger
+from edgecache.core.ports import Spending
+from edgecache.core.reply import Usage
 from edgecache.core.tags import Kind, Tag
 from edgecache.core.trace import Trace
 from edgecache.errors import UpstreamBroken
-from edgecache.flow.admit import AT_ONCE, PASSING, Admission, shared_headers
+from edgecache.flow.admit import AT_ONCE, PASSING, Admission, read, shared_headers
 from edgecache.flow.heads import Head
 from edgecache.flow.recently import Recently
 from edgecache.flow.tiers import Ask, TierReply, Tiers
+from edgecache.wire.dialect import Summary
 from edgecache.wire.dialects import BY_NAME
 
 _log = logging.getLogger("edgecache.fills")
@@ -37,6 +40,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What goes back: the whole `body`, or a `stream` of pieces. `close` must be called, whatever happens. `outcome`
     waits until a streamed answer is stored, or is known not to be, and tells. While the next piece is waited for, a
     stream of events gets a comment every `ping` seconds; 0 for none.
+    `usage` is what one from cache cost when it was made.
     """
 
     status: int
@@ -47,6 +51,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     close: Callable[[], Awaitable[None]]
     outcome: Callable[[], Awaitable[Trace]] | None = None
     ping: float = 0
+    usage: Usage | None = None
 
 
 async def nothing_to_close() -> None:
@@ -56,8 +61,11 @@ async def nothing_to_close() -> None:
 class Fills:
     """Shared fills (`share`), and requests that are nobody else's business (`alone`)."""
 
-    def __init__(self, tiers: Tiers, ledger: Ledger, admission: Admission, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, tiers: Tiers, ledger: Ledger, admission: Admission, accounts: Spending, *, clock: Callable[[], float]
+    ) -> None:
         self._tiers = tiers
+        self._accounts = accounts
         self._ledger = ledger
         self.admission = admission
         self.flights: Flights[Head] = Flights()
@@ -67,13 +75,34 @@ class Fills:
 
     async def alone(self, ask: Ask, why: str, fwd: str = "bypass") -> Answer:
         """Ask the tiers for this caller only; nothing is stored."""
+        await self._accounts.admit(ask.scope, ask.route.name)
         reply = await self._tiers.ask(ask, to_store=False)
         head = reply.head
         trace = _miss(ask, head, fwd=fwd, detail=why)
         ping = float(ask.route.ping) if head.framing is Framing.SSE else 0
+        pieces = self._counted(ask, reply) if head.plain else reply.pieces
         return Answer(
-            status=head.status, headers=head.headers, stream=reply.pieces, trace=trace, close=reply.close, ping=ping
+            status=head.status, headers=head.headers, stream=pieces, trace=trace, close=reply.close, ping=ping
         )
+
+    async def _counted(self, ask: Ask, reply: TierReply) -> AsyncIterator[bytes]:
+        """What comes, and at its end what it cost: nothing that is known where it was longer than what is kept."""
+        kept = bytearray()
+        size = 0
+        summary = None
+        try:
+            async for piece in reply.pieces:
+                size += len(piece)
+                if size <= ask.route.max_answer:
+                    kept += piece
+                yield piece
+            summary = await read(ask.request.dialect, reply.head, bytes(kept) if size == len(kept) else None)
+        finally:
+            self._spent(ask, reply.head, summary)
+
+    def _spent(self, ask: Ask, head: Head, summary: Summary | None) -> None:
+        usage = summary.usage if summary is not None else None
+        self._accounts.spent(ask.scope, ask.route.name, head.model, usage)
 
     async def share(self, ask: Ask, vector: Vector, near: str, fwd: str = "miss") -> Answer:
         """Ask the tiers once for all who ask the same at the same time. Does not await before it is registered.
@@ -141,8 +170,10 @@ class Fills:
         try:
             head = await self._receive(flight, ask)
             body = flight.kept()
+            summary = await read(ask.request.dialect, head, body)
+            self._count(flight, ask, head, summary)
             found = await embedding if head.plain and body is not None else None
-            outcome = await self.admission.admit(ask, head, body, flight.seal(), flight.horizon, found)
+            outcome = await self.admission.admit(ask, head, body, summary, flight.seal(), flight.horizon, found)
             self._uncacheable.mark(_name(ask), head.plain and outcome not in (None, *PASSING))
             if outcome is not None:
                 _log.info("%s is not stored: %s", _id(ask), outcome)
@@ -151,7 +182,16 @@ class Fills:
         finally:
             embedding.cancel()
 
+    def _count(self, flight: Flight[Head], ask: Ask, head: Head, summary: Summary | None) -> None:
+        """What it cost, and what it saved who joined: they would have asked for themselves."""
+        if not head.plain:
+            return
+        self._spent(ask, head, summary)
+        for _ in range(flight.joined if head.personal is None else 0):
+            self._accounts.saved(ask.scope, ask.route.name, head.model, summary.usage if summary else None)
+
     async def _receive(self, flight: Flight[Head], ask: Ask) -> Head:
+        await self._accounts.admit(ask.scope, ask.route.name)
         reply = await self._tiers.ask(ask, to_store=True)
         try:
             head = _tagged(flight, reply.head)

@@ -55,9 +55,18 @@ class Presenter:
         media = entry.content_type if same else "text/event-stream; charset=utf-8" if stream else "application/json"
         headers = (*entry.headers, ("Content-Type", media))
         paces = stream and ask.route.pace > 0
-        replay = paced(body, _tokens(entry), ask.route.pace) if paces else None
+        tokens = entry.usage.completion if entry.usage is not None else 0
+        replay = paced(body, tokens, ask.route.pace) if paces else None
         shown = b"" if paces else body
-        return Answer(status=200, headers=headers, body=shown, stream=replay, trace=trace, close=nothing_to_close)
+        return Answer(
+            status=200,
+            headers=headers,
+            body=shown,
+            stream=replay,
+            trace=trace,
+            close=nothing_to_close,
+            usage=entry.usage,
+        )
 
     def _circumstance(self, entry: Entry, ask: Asked) -> str:
         if self._fence.blind():
@@ -94,10 +103,6 @@ def _told(entry: Entry, request: Request) -> bytes:
         return own.tell(other.reply(entry.framing, entry.body), request)
     except Untellable:
         return _UNTELLABLE
-
-
-def _tokens(entry: Entry) -> int:
-    return BY_NAME[entry.dialect].summarise(entry.framing, entry.body).usage.completion
 
 
 def _whole(seconds: float) -> int:

@@ -16,7 +16,7 @@ from edgecache.core.decision import Decision, Outcome
 from edgecache.core.demands import NOTHING
 from edgecache.core.entry import Entry, Horizon, Scope
 from edgecache.core.freshness import Use
-from edgecache.core.ports import Embedder, Index, Neighbour, Store
+from edgecache.core.ports import Embedder, Index, Neighbour, Spending, Store
 from edgecache.core.tags import Tag
 from edgecache.decide import Decider, embeddable
 from edgecache.errors import EmbeddingUnavailable, NotCached, RequestError
@@ -62,6 +62,7 @@ class Flow:
         decider: Decider,
         fills: Fills,
         presenter: Presenter,
+        accounts: Spending,
         *,
         gone: Callable[[Scope, bytes, bytes], None],
     ) -> None:
@@ -73,11 +74,13 @@ class Flow:
         self._decider = decider
         self._fills = fills
         self.presenter = presenter
+        self._accounts = accounts
         self._gone = gone
         self._sources = Sources(store, fence)
 
     async def answer(self, ask: Ask) -> Answer:
         """Raises RequestError for what nobody can answer."""
+        await self._accounts.arrive(ask.scope, ask.route.name)
         if ask.identity is None:
             return await self._fills.alone(ask, ask.why)
         settled = await self._sources.settle(ask)

@@ -19,6 +19,7 @@ from edgecache.flow.fence import Fence
 from edgecache.flow.serve import Presenter
 from edgecache.flow.story import Flow
 from edgecache.flow.tiers import Asked
+from edgecache.testing.free_of_charge import FreeOfCharge
 from edgecache.wire.dialect import Request
 
 NOW = 1_000.0
@@ -38,7 +39,9 @@ class Setting:
         self.blind = False
         fence = Fence(self.ledger, blind=lambda: self.blind, clock=lambda: NOW)
         presenter = Presenter(fence, Bounded(1 << 20, len))
-        self.flow = Flow(fence, self.exact, nothing, nothing, None, Decider(), nothing, presenter, gone=nothing)
+        self.flow = Flow(
+            fence, self.exact, nothing, nothing, None, Decider(), nothing, presenter, FreeOfCharge(), gone=nothing
+        )
         question = Question(operation="chat", model="m", fields={}, text="Hi")
         request = Request(dialect="openai.chat", body=b"{}", fields={}, question=question)
         identity = Identity(SCOPE, b"p" * 16, KEY, "Hi")

@@ -26,12 +26,13 @@ from edgecache.decide import Decider
 from edgecache.flow.admit import Admission
 from edgecache.flow.fence import Fence
 from edgecache.flow.fills import Fills
+from edgecache.flow.heads import Head
 from edgecache.flow.serve import Presenter
 from edgecache.flow.story import Flow
-from edgecache.flow.heads import Head
 from edgecache.flow.tiers import Ask, TierReply
 from edgecache.purge.orders import intrinsic
 from edgecache.purge.reaper import Reaper
+from edgecache.testing.free_of_charge import FreeOfCharge
 from edgecache.testing.history import History, Stale
 from edgecache.wire.chat.request import read_chat
 
@@ -213,10 +214,12 @@ class World:
         admission = Admission(
             self.ledger, exact, store, index, embedder, claims=self.claim, stored=nothing, clock=lambda: 0.0
         )
-        self.fills = Fills(FakeTiers(steps, self.history), self.ledger, admission, clock=lambda: 0.0)
+        self.fills = Fills(FakeTiers(steps, self.history), self.ledger, admission, FreeOfCharge(), clock=lambda: 0.0)
         fence = Fence(self.ledger, blind=lambda: False, clock=lambda: 0.0)
         presenter = Presenter(fence, Bounded(1 << 20, len))
-        self.flow = Flow(fence, exact, store, index, embedder, Decider(), self.fills, presenter, gone=nothing)
+        self.flow = Flow(
+            fence, exact, store, index, embedder, Decider(), self.fills, presenter, FreeOfCharge(), gone=nothing
+        )
         self.outcomes: Counter[str] = Counter()
         self.sweeping = False
 
