@@ -24,8 +24,11 @@ IDENTITY_HEADERS = (
     "api-version",
 )
 """Request headers that change the answer."""
-_AS_GOOD_AS_NONE = {"anthropic-version": "2023-06-01"}
-"""What the SDKs of one dialect send always, and no other one has: it says nothing that the dialect does not."""
+_AS_GOOD_AS_NONE = {"anthropic-version": ("2023-06-01", "2026-10-21")}
+"""What the SDKs of one dialect send always, and no other one has. These versions differ in what they refuse and not in
+their answers."""
+_QUERY_AS_GOOD_AS_NONE = "beta=true"
+"""Sent by Anthropic's SDK for its beta calls; which betas is in `anthropic-beta`."""
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -71,7 +74,8 @@ def identify(
     as they came: some providers name the model there. `rules` is what of the operator's rule changes who answers.
     """
     counted = {name: _bytes(headers[name]) for name in IDENTITY_HEADERS if name in headers}
-    counted = {name: value for name, value in counted.items() if headers[name] != _AS_GOOD_AS_NONE.get(name)}
+    counted = {name: value for name, value in counted.items() if headers[name] not in _AS_GOOD_AS_NONE.get(name, ())}
+    query = "" if query == _QUERY_AS_GOOD_AS_NONE else query
     text = normalise(question.text)
     asked = (question.operation, question.model, question.fields)
     whole = (RULES, scope, asked, counted, _bytes(path), _bytes(query), [_bytes(rule) for rule in rules])

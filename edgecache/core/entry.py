@@ -67,7 +67,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     `pending` are those of its tags of which other nodes may not have heard yet: it is dead of any of its tags, but is
     served for these only when all have. `compared_to` is the newest purge by meaning it was held against since its
     fill. `document` is what RFC 9111 needs of a page that was fetched; None for answers.
-    `usage` is what it cost, as far as its provider told.
+    `usage` is what it cost, as far as its provider told. `bound`: it was asked for by a request that may go on with it
+    at its provider.
     """
 
     key: bytes
@@ -96,6 +97,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     pending: tuple[Tag, ...] = ()
     document: Document | None = None
     usage: Usage | None = None
+    bound: bool = False
 
     @property
     def id(self) -> str:

@@ -233,6 +233,7 @@ class Admission:
             source=head.source,
             route=ask.route.name,
             model=head.model,
+            bound=ask.request.bound,
             dialect=ask.request.dialect,
             framing=framing,
             content_type={n.lower(): v for n, v in head.headers}.get("content-type", "application/json"),

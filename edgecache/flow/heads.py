@@ -13,9 +13,18 @@ from edgecache.wire.freshness import lifetime
 from edgecache.wire.surrogate import TAG_HEADERS, response_keys
 
 _VARIES_HARMLESSLY = frozenset(
-    {"", "accept-encoding", "origin", "access-control-request-method", "access-control-request-headers"}
+    {
+        "",
+        "accept-encoding",
+        "origin",
+        "x-origin",
+        "referer",
+        "access-control-request-method",
+        "access-control-request-headers",
+    }  # fmt: skip
 )
-"""What an answer may vary by: nothing comes compressed, and what is said to an origin is not kept."""
+"""What an answer may vary by: nothing comes compressed, what is said to an origin is not kept, and no model is
+told which page asks (Google says so of every answer)."""
 _SEPARATED_BY_SPACE = ("surrogate-key", "xkey")
 
 

@@ -12,7 +12,7 @@ from edgecache.flow.fills import Answer, nothing_to_close
 from edgecache.flow.pace import paced
 from edgecache.flow.tiers import Asked
 from edgecache.wire.dialect import Request, Untellable
-from edgecache.wire.dialects import BY_NAME, keeps
+from edgecache.wire.dialects import BY_NAME
 
 Presentation = tuple[Scope, bytes, str, str, bool, bool, bytes]
 
@@ -93,9 +93,9 @@ class Presenter:
 
 
 def _told(entry: Entry, request: Request) -> bytes:
-    """Only its own dialect's answers that the provider keeps are for a client that may go on with them there."""
+    """Who may go on with an answer at the provider gets one that was asked for so, in the same dialect."""
     own, other = BY_NAME[request.dialect], BY_NAME.get(entry.dialect)
-    if other is None or (request.bound and not (own is other and keeps(entry.dialect, entry.framing, entry.body))):
+    if other is None or (request.bound and not (own is other and entry.bound)):
         return _UNTELLABLE
     if own is other:
         return own.render(entry.framing, entry.body, request)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Final
 
-from edgecache.core.entry import Framing
 from edgecache.errors import RequestError
 from edgecache.wire.chat import CHAT
 from edgecache.wire.completions import COMPLETIONS
@@ -33,8 +32,3 @@ def error_body(error: RequestError, path: str) -> bytes:
     """As the SDK reads it that asks at `path`: Anthropic's, or else OpenAI's."""
     dialect = MESSAGES if MESSAGES.suffix in path and _THREADS not in path else CHAT
     return dialect.error(error)
-
-
-def keeps(dialect: str, framing: Framing, body: bytes) -> bool:
-    """Whether the provider that gave this answer kept it, so that its client may go on with it there."""
-    return dialect == RESPONSES.name and RESPONSES.keeps(framing, body)

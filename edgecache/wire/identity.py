@@ -62,12 +62,14 @@ def uncacheable(model: str, why: str) -> Question:
 
 def _fields(conversation: Conversation, messages: tuple[Message, ...], dialect: str) -> dict[str, Any]:
     """What was said, and nothing where nothing was. Which text ended an answer is told in one dialect only, so that
-    one asked to stop at some is bound to it, as is what no other can say.
+    one asked to stop at some is bound to it, as is what no other can say. A schema is what it is, whatever its name.
     """
     said = {name: getattr(conversation, name) for name in conversation.__struct_fields__ if name not in _APART}
     fields = {name: _plain(value) for name, value in said.items() if value not in (None, (), {})}
     fields["messages"] = [_message(message, names) for names in [_call_names(messages)] for message in messages]
     fields["count"] = conversation.count
+    if conversation.format is not None:
+        fields["format"].pop("name", None)
     bound = {**conversation.other, **({"stop": conversation.stop} if conversation.stop else {})}
     return {**fields, **({dialect: bound} if bound else {})}
 
@@ -90,7 +92,9 @@ def _plain(value: Any) -> Any:
 
 
 def _message(message: Message, names: Mapping[str, str]) -> dict[str, Any]:
-    told: dict[str, Any] = {"role": message.role, "parts": [_part(part, names) for part in message.parts]}
+    """Models have either system or developer messages: each takes the one for the other."""
+    role = "system" if message.role == "developer" else message.role
+    told: dict[str, Any] = {"role": role, "parts": [_part(part, names) for part in message.parts]}
     return told if message.name is None else {**told, "name": message.name}
 
 

@@ -183,7 +183,7 @@ def _take_config(rest: dict[str, Any]) -> tuple[str | None, Format | None]:
         rest.update({"output_config": inner} if inner else {})
     if schema is None and "format" not in inner:
         schema = _take(rest, "output_format", JsonSchema)
-    return effort, Format(kind="json_schema", schema=schema.schema) if schema else None
+    return effort, Format(kind="json_schema", schema=schema.schema, strict=True) if schema else None
 
 
 def _turns(messages: list[dict[str, Any]]) -> Iterator[Message]:

@@ -224,7 +224,7 @@ def test_settings() -> None:
         temperature=1, top_p=0.5, stop_sequences=["x", "y"], output_config={"effort": "low", "format": schema}
     )
     assert (found.max_tokens, found.temperature, found.top_p, found.stop) == (9, 1.0, 0.5, ("x", "y"))
-    assert (found.effort, found.format) == ("low", Format(kind="json_schema", schema={"type": "object"}))
+    assert (found.effort, found.format) == ("low", Format(kind="json_schema", schema={"type": "object"}, strict=True))
     assert found.other == {}
     assert conversation(output_format=schema).format == found.format
 
@@ -265,7 +265,10 @@ def test_one_tool_that_others_do_not_have_keeps_them_all(tool: Any) -> None:
 def test_two_formats_are_not_one() -> None:
     one, two = ({"type": "json_schema", "schema": {"title": name}} for name in "ab")
     found = conversation(output_config={"format": one}, output_format=two)
-    assert (found.format, found.other) == (Format(kind="json_schema", schema=one["schema"]), {"output_format": two})
+    assert (found.format, found.other) == (
+        Format(kind="json_schema", schema=one["schema"], strict=True),
+        {"output_format": two},
+    )
 
 
 # --- of any shape -------------------------------------------------------------------------------------------------
