@@ -6,14 +6,12 @@ from collections.abc import Sequence
 import msgspec
 
 from edgecache.core.ports import Meters
-from edgecache.core.prices import Spend, Sum
+from edgecache.core.prices import OTHERS, Spend, Sum
 
 BATCH = 100
 """Rows that are sent at once: Redis takes them in one step."""
 MOST_ROWS = 10_000
 """That wait to be sent; beyond them scopes are added up."""
-OTHERS = "*"
-"""The scope under which they are."""
 
 Key = tuple[str, str, str, str]
 

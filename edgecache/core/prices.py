@@ -17,6 +17,8 @@ MILLION = 10**6
 MOST_TOKENS = 10**8
 """Of one answer, of each kind; an upstream that tells more is not believed. Sums stay far below 64 bits."""
 
+OTHERS = "*"
+"""The scope under which those are added up that have no row of their own."""
 _NOTHING = Usage()
 
 Amount = Annotated[float, msgspec.Meta(ge=0, le=10_000)]

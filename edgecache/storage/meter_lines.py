@@ -4,14 +4,12 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from edgecache.core.prices import Spend, Sum
+from edgecache.core.prices import OTHERS, Spend, Sum
 
 EVER = "all"
 """The period of what was counted since ever."""
 ROUTES = "routes "
 """Before a day: its lines are by route only."""
-OTHERS = "*"
-"""The scope to which those are added up that have no line of their own."""
 MOST = 10_000
 """Lines with a name of their own in a period."""
 SCOPES_KEPT, ROUTES_KEPT, NODES_KEPT = 100, 400, 30

@@ -23,7 +23,7 @@ from edgecache.storage.redis import RedisStorage
 from edgecache.storage.sqlite import SqliteStorage
 from edgecache.testing.redis_server import RedisServer
 
-OTHER = Scope("token:other")
+OTHER, THIRD = Scope("token:other"), Scope("token:third")
 
 
 def limit(*lines: str) -> str:
@@ -126,6 +126,9 @@ async def test_hits_count_only_where_a_limit_says_so(storage: Storage) -> None:
         await accounts.arrive(OTHER, "chat")
     with pytest.raises(LimitReached, match="4 requests"):
         await accounts.arrive(OTHER, "chat")
+    accounts.spent(THIRD, "chat", "gpt", Usage(prompt=6_000_000))  # what was asked for counts by both kinds
+    with pytest.raises(LimitReached, match="6 USD"):
+        await accounts.arrive(THIRD, "chat")
 
 
 async def test_all_limits_that_match_apply_and_the_longest_wait_is_told(storage: Storage) -> None:
@@ -265,6 +268,28 @@ async def test_a_redis_that_was_killed_and_is_back_knows_what_was_counted_meanwh
     await until_sent(accounts)
     fresh = node(storage.meters, Rules(TEN), Clock(), "fresh")
     assert [await refused(fresh) is None for _ in range(3)] == [True, True, False]
+
+
+async def test_a_redis_that_hangs_is_told_again_and_counts_once(redis_installed: None) -> None:
+    """It reads what lies in its sockets when it wakes, although nobody waits for the answers any more."""
+    async with RedisServer() as server:
+        storage = RedisStorage(f"{server.url}?socket_timeout=0.2")
+        await storage.open()
+        rules = Rules(limit('per = "1d"', "tokens = 1_000_000"))
+        accounts = node(storage.meters, rules, Clock())
+        accounts.spent(SHOP, "chat", "gpt", Usage(prompt=7))
+        await asyncio.to_thread(server.pause)
+        for _ in range(3):  # then it is left alone for a second
+            with pytest.raises(StoreUnavailable):
+                await accounts.flush()
+            accounts.spent(SHOP, "chat", "gpt", Usage(prompt=7))
+        await asyncio.to_thread(server.resume)
+        await until_sent(accounts)
+        (bound,) = (each.bound(SHOP, MIDNIGHT) for each in rules().limits)
+        (count,) = (await storage.meters.take([bound], Debt(SHOP, "", 0, {}))).counts
+        (row,) = await storage.meters.scopes()
+        assert (count.tokens, row.spent.prompt, row.spent.answers) == (28, 28, 4)
+        await storage.close()
 
 
 async def until_sent(accounts: Accounts) -> None:

@@ -12,9 +12,8 @@ import pytest
 from storage_samples import Storage
 
 from edgecache.core.limits import Bound, Count, Counter, Debt, Most
-from edgecache.core.prices import Spend, Sum
+from edgecache.core.prices import OTHERS, Spend, Sum
 from edgecache.errors import StoreUnavailable
-from edgecache.storage.meter_lines import OTHERS
 from edgecache.storage.redis import RedisStorage
 from edgecache.storage.sqlite import SqliteStorage
 from edgecache.testing.redis_server import RedisServer
