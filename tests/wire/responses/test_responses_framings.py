@@ -116,6 +116,10 @@ def test_output_that_a_provider_leaves_to_the_events_is_gathered() -> None:
     assert RESPONSES.summarise(Framing.SSE, cut).tool_calls
 
 
+def test_a_stream_of_what_is_incomplete_ends_so() -> None:
+    assert payloads(streamed(WRITTEN["incomplete"]))[-1]["type"] == "response.incomplete"
+
+
 def test_a_body_in_lines_is_a_stream_whose_data_is_one_line_each() -> None:
     body = json.dumps(WRITTEN["calls"], indent=2).encode()
     stream = RESPONSES.render(Framing.JSON, body, STREAM)
@@ -165,7 +169,7 @@ def test_the_same_request_gets_the_bytes_of_the_provider() -> None:
     same = {"metadata": {"run": "1"}, "user": "mallory", "prompt_cache_key": "k"}
     body = json.dumps(OF_ANOTHER, indent=1).encode()
     assert RESPONSES.render(Framing.JSON, body, asked(**same)) == body
-    stream = streamed(OF_ANOTHER, **same)
+    stream = streamed(OF_ANOTHER, **same).replace(b'"response":', b'"response" : ')
     assert RESPONSES.render(Framing.SSE, stream, asked(stream=True, **same)) == stream
 
 

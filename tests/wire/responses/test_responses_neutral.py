@@ -176,6 +176,12 @@ def test_a_stream_that_breaks(event: bytes) -> None:
         deltas(event)
 
 
+def test_a_citation_that_is_told_only_with_the_whole() -> None:
+    events = sse.EventSplitter().feed(streamed(WRITTEN["citation"]))
+    with pytest.raises(Untellable, match="annotations"):
+        gathered(b"".join(event for event in events if b"annotation.added" not in event))
+
+
 def test_what_says_nothing_is_passed_over() -> None:
     assert deltas(b': ping\n\ndata: [DONE]\n\nevent: x\ndata: {}\n\ndata: {"type":"response.queued"}\n\n') == []
 
