@@ -232,7 +232,7 @@ def _route(table: object, where: str, problems: list[str]) -> Route | None:
         for tag in _strings(table, "tags")
         if re.search(r"[\s,]", tag) or not fits(tag)
     )
-    problems.extend(f"{where}.path: `{p}` must begin with /" for p in _strings(table, "path") if not p.startswith("/"))
+    problems.extend(f"{where}.path: `{p}` must begin with /" for p in _paths(table) if not p.startswith("/"))
     return route
 
 
@@ -244,6 +244,12 @@ def _check_names(tables: Mapping[str, object], upstreams: tuple[str, ...] | None
             problems.append(f"{where}.name: `{name}` is also the name of {seen[name]}")
         unknown = [name for name in _strings(table, "upstreams") if upstreams is not None and name not in upstreams]
         problems.extend(f"{where}.upstreams: there is no upstream `{name}`" for name in unknown)
+
+
+def _paths(table: object) -> list[str]:
+    """One pattern, or a list of them."""
+    path = table.get("path") if isinstance(table, Mapping) else None
+    return [path] if isinstance(path, str) else _strings(table, "path")
 
 
 def _strings(table: object, key: str) -> list[str]:

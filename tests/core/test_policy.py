@@ -3,7 +3,7 @@
 import pytest
 
 from edgecache.core.entry import Scope, Source
-from edgecache.core.policy import Mode, Policy, Route, Tier, parse_policy
+from edgecache.core.policy import SPOKEN, Mode, Policy, Route, Tier, parse_policy
 from edgecache.errors import InvalidPolicy
 
 CHAT = "/v1/chat/completions"
@@ -26,7 +26,7 @@ def problems(*texts: str, upstreams: tuple[str, ...] | None = None) -> list[str]
 
 def test_what_is_in_force_without_a_word() -> None:
     found = route()
-    assert (found.path, found.mode, found.ttl, found.tiers) == (CHAT, Mode.EXACT, 3_600, (Tier.UPSTREAM,))
+    assert (found.path, found.mode, found.ttl, found.tiers) == (SPOKEN, Mode.EXACT, 3_600, (Tier.UPSTREAM,))
     assert not (found.request_tags or found.finish or found.provider_cache_control)
 
 
