@@ -4,13 +4,16 @@ import asyncio
 import io
 import logging
 import traceback
+from pathlib import Path
 
 import msgspec
 import pytest
 from asking import SOON, call, opened, read, target, timers
 from rich.console import Console
 
-from edgecache.errors import EdgecacheError
+from edgecache.errors import EdgecacheError, InvalidSettings
+from edgecache.parts import target_of
+from edgecache.settings import load
 from edgecache.testing.raw_upstream import RawUpstream
 from edgecache.testing.scripted_upstream import ScriptedUpstream, Step
 from edgecache.upstream import Target, Timers
@@ -37,6 +40,10 @@ SENT = [("Authorization", f"Bearer {CALLERS}"), ("X-Api-Key", CALLERS)]
         ({"weight": 0.0}, "weight"),
         ({"connections": 0}, "connections"),
         ({"keepalive": 0.0}, "keepalive"),
+        ({"cooldown": 0.0, "health_interval": 0.0}, "cooldown, health_interval must be more than 0"),
+        ({"concurrency": -1}, "concurrency"),
+        ({"wait": -1.0}, "wait"),
+        ({"health": "health"}, "health must be a path"),
         ({"name": ""}, "needs a name"),
         ({"timers": {"connect": 0.0}}, "timer connect must be more than 0"),
         ({"key_style": "basic"}, "Invalid enum value"),
@@ -53,6 +60,70 @@ def test_a_target_that_cannot_be_used_says_why(settings: dict[str, object], prob
 def test_a_target_of_two_lines_is_enough() -> None:
     plain = msgspec.convert({"name": "openai", "base_url": "https://api.openai.com"}, Target)
     assert plain == Target(name="openai", base_url="https://api.openai.com", timers=Timers())
+
+
+SETTINGS = """
+[[upstream]]
+name = "azure"
+url = "https://h.example"
+key = "k"
+key_style = "api-key"
+order = 2
+weight = 3
+connect = "1s"
+first_byte = "2s"
+between_chunks = "3s"
+total = "4s"
+keepalive = "5s"
+models = { "gpt-4o" = "my-deployment" }
+speaks = ["openai.chat", "openai.embeddings"]
+concurrency = 6
+wait = "7s"
+cooldown = "8s"
+health = "/health"
+health_interval = "9s"
+realm = "us"
+"""
+
+
+def test_every_setting_reaches_the_target(tmp_path: Path) -> None:
+    file = tmp_path / "edgecache.toml"
+    file.write_text(SETTINGS)
+    made = target_of(load(file, {}).upstream[0])
+    assert made == Target(
+        name="azure",
+        base_url="https://h.example",
+        api_key="k",
+        key_style="api-key",
+        order=2,
+        weight=3,
+        timers=Timers(connect=1, first_byte=2, between_chunks=3, total=4),
+        keepalive=5,
+        models={"gpt-4o": "my-deployment"},
+        speaks=("openai.chat", "openai.embeddings"),
+        concurrency=6,
+        wait=7,
+        cooldown=8,
+        health="/health",
+        health_interval=9,
+        realm="us",
+    )
+
+
+def test_settings_that_cannot_be_are_told_with_their_names(tmp_path: Path) -> None:
+    file = tmp_path / "edgecache.toml"
+    wrong = '[[upstream]]\nname = "a"\nurl = "https://h"\nkeepalive = 0\ntotal = "0s"\nhealth = "up"\n'
+    file.write_text(wrong)
+    with pytest.raises(InvalidSettings) as caught:
+        load(file, {})
+    assert caught.value.problems == [
+        "upstream `a`.total: must be more than 0",
+        "upstream `a`.keepalive: must be more than 0",
+        "upstream `a`.health: expected a path that begins with /, got 'up'",
+    ]
+    file.write_text('[[upstream]]\nname = "a"\nurl = "https://h"\nspeaks = ["openai"]\nconcurrency = -1\n')
+    with pytest.raises(InvalidSettings, match=r"upstream\[1\]\.speaks: (.|\n)*upstream\[1\]\.concurrency: "):
+        load(file, {})
 
 
 def test_no_repr_shows_a_key() -> None:
