@@ -13,7 +13,7 @@ from rich.table import Table
 
 from bench.figures import Figure, machine
 
-NAMES = ("hits", "embedding", "index", "decide", "purge")
+NAMES = ("hits", "embedding", "index", "decide", "purge", "outage")
 """Each is a module of this package with `measure(repeats) -> figures`."""
 PARTS = ("local_model", "cache_tests", "purge_snapshot")
 """What one of them measures among other things, alone."""
