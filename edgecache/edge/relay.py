@@ -50,7 +50,7 @@ class Relay:
     ) -> web.StreamResponse:
         """`raw` is the body where it has been read."""
         if self._upstream is None:
-            here = "POST /v1/chat/completions and GET /v1/models"
+            here = "POST /v1/chat/completions, /v1/responses, /v1/messages, /v1/completions, and GET /v1/models"
             raise NotFound(f"No upstream is configured for {request.method} {path[:80]}. Served here: {here}.")
         started = time.perf_counter()
         caller = self._identify(request)

@@ -21,7 +21,7 @@ _VARIES_HARMLESSLY = frozenset(
         "referer",
         "access-control-request-method",
         "access-control-request-headers",
-    }  # fmt: skip
+    }
 )
 """What an answer may vary by: nothing comes compressed, what is said to an origin is not kept, and no model is
 told which page asks (Google says so of every answer)."""

@@ -100,7 +100,8 @@ def _told(entry: Entry, request: Request) -> bytes:
     if own is other:
         return own.render(entry.framing, entry.body, request)
     try:
-        return own.tell(other.reply(entry.framing, entry.body), request)
+        reply = other.reply(entry.framing, entry.body)
+        return own.tell(msgspec.structs.replace(reply, created=reply.created or int(entry.stored_at)), request)
     except Untellable:
         return _UNTELLABLE
 

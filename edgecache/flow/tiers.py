@@ -160,7 +160,9 @@ class Tiers:
         reply = await upstream.send(_storable(ask) if to_store else _with_forms(ask, ask.call))
         head = upstream_head(reply, ask.route, ask.request.model)
         if reply.dialect not in ("", ask.request.dialect):
-            return TierReply(*translate.translated(reply, head, BY_NAME[reply.dialect], ask.request), reply.close)
+            now = int(self._clock())
+            translated = translate.translated(reply, head, BY_NAME[reply.dialect], ask.request, now)
+            return TierReply(*translated, reply.close)
         pieces = translate.whole_events(reply) if head.framing is Framing.SSE else reply.chunks()
         return TierReply(head, pieces, reply.close)
 

@@ -6,6 +6,7 @@ import msgspec
 
 from edgecache.core.entry import Framing
 from edgecache.core.ports import Form, UpstreamReply
+from edgecache.core.reply import Begin, Delta
 from edgecache.errors import RequestError, Untranslatable, UpstreamBroken
 from edgecache.flow.heads import Head
 from edgecache.wire import sse
@@ -43,18 +44,22 @@ def named(body: bytes, model: str) -> bytes:
         raise Untranslatable("The body is no JSON object, so that its model cannot be named otherwise.") from None
 
 
-def translated(reply: UpstreamReply, head: Head, other: Dialect, request: Request) -> tuple[Head, AsyncIterator[bytes]]:
-    """The answer of an upstream that speaks `other`, as the client reads it: event by event where both are streams."""
+def translated(
+    reply: UpstreamReply, head: Head, other: Dialect, request: Request, now: int
+) -> tuple[Head, AsyncIterator[bytes]]:
+    """The answer of an upstream that speaks `other`, as the client reads it: event by event where both are streams.
+    `now`, Unix time in seconds, is when it was made, where `other` does not tell.
+    """
     own = BY_NAME[request.dialect]
     if not head.plain:
         return _with_type(head, "application/json"), _refusal(reply, own)
     if head.framing is Framing.SSE and request.stream:
-        return _with_type(head, "text/event-stream; charset=utf-8"), _stream(reply, other, own, request)
+        return _with_type(head, "text/event-stream; charset=utf-8"), _stream(reply, other, own, request, now)
     media = "text/event-stream; charset=utf-8" if request.stream else "application/json"
     framing = Framing.SSE if request.stream else Framing.JSON
     assert head.framing is not None
     shown = msgspec.structs.replace(_with_type(head, media), framing=framing)
-    return shown, _whole(reply, head.framing, other, own, request)
+    return shown, _whole(reply, head.framing, other, own, request, now)
 
 
 def _with_type(head: Head, media: str) -> Head:
@@ -67,11 +72,13 @@ async def _refusal(reply: UpstreamReply, own: Dialect) -> AsyncIterator[bytes]:
     yield own.error(told_error(reply.status, content))
 
 
-async def _stream(reply: UpstreamReply, other: Dialect, own: Dialect, request: Request) -> AsyncIterator[bytes]:
+async def _stream(
+    reply: UpstreamReply, other: Dialect, own: Dialect, request: Request, now: int
+) -> AsyncIterator[bytes]:
     reader, writer = other.reader(), own.writer(request)
     async for event in whole_events(reply):
         try:
-            written = b"".join(writer.feed(step) for step in reader.feed(event))
+            written = b"".join(writer.feed(_dated(step, now)) for step in reader.feed(event))
         except Untellable as error:
             raise _broken(reply, own, error) from None
         if written:
@@ -79,13 +86,18 @@ async def _stream(reply: UpstreamReply, other: Dialect, own: Dialect, request: R
 
 
 async def _whole(
-    reply: UpstreamReply, framing: Framing, other: Dialect, own: Dialect, request: Request
+    reply: UpstreamReply, framing: Framing, other: Dialect, own: Dialect, request: Request, now: int
 ) -> AsyncIterator[bytes]:
     content = b"".join([chunk async for chunk in reply.chunks()])
     try:
-        yield own.tell(other.reply(framing, content), request)
+        told = other.reply(framing, content)
+        yield own.tell(msgspec.structs.replace(told, created=told.created or now), request)
     except Untellable as error:
         raise _broken(reply, own, error) from None
+
+
+def _dated(step: Delta, now: int) -> Delta:
+    return msgspec.structs.replace(step, created=now) if isinstance(step, Begin) and not step.created else step
 
 
 def _broken(reply: UpstreamReply, own: Dialect, error: Untellable) -> RequestError:

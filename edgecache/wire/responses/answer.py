@@ -112,14 +112,6 @@ def summarise(framing: Framing, body: bytes) -> Summary:
         return UNREADABLE
 
 
-def keeps(framing: Framing, body: bytes) -> bool:
-    """Whether the provider says that it keeps this answer, so that a client may go on with it there."""
-    try:
-        return read_answer(framing, body).fields.get("store") is True
-    except BROKEN:
-        return False
-
-
 def is_finished(fields: Mapping[str, Any]) -> bool:
     return fields.get("status") in ("completed", "incomplete") and fields.get("error") is None
 

@@ -45,10 +45,6 @@ class Responses:
     def summarise(self, framing: Framing, body: bytes) -> Summary:
         return answer.summarise(framing, body)
 
-    def keeps(self, framing: Framing, body: bytes) -> bool:
-        """Whether the provider keeps this answer, so that a client whose request is `bound` may go on with it."""
-        return answer.keeps(framing, body)
-
     def render(self, framing: Framing, body: bytes, request: Request) -> bytes:
         return render.render(framing, body, request)
 

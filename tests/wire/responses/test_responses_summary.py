@@ -145,15 +145,6 @@ def test_a_stream_cut_anywhere_is_never_storable() -> None:
             assert RESPONSES.summarise(Framing.SSE, body[:place]) == UNREADABLE, place
 
 
-def test_whether_the_provider_keeps_it() -> None:
-    for kept in (True, False, None):
-        answer = response(message(text("a")), store=kept)
-        assert RESPONSES.keeps(Framing.JSON, json.dumps(answer).encode()) is (kept is True)
-        assert RESPONSES.keeps(Framing.SSE, streamed(answer)) is (kept is True)
-    assert not RESPONSES.keeps(Framing.SSE, STREAM[:-200])
-    assert not RESPONSES.keeps(Framing.JSON, b"[]")
-
-
 def test_recorded_answers() -> None:
     """Those that ended are storable, but for tools that the provider ran; some say `complete`, which none does now."""
     why = [(name, RESPONSES.summarise(framing_of(answer), answer).why_not_stored) for name, _, answer in exchanges()]
