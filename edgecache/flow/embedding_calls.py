@@ -250,7 +250,7 @@ def formed(wants: Wants, call: Call) -> Call:
     route, request = wants.asked.route, wants.asked.request
 
     def form(dialect: str, model: str) -> Form:
-        if dialect and not dialect.startswith("openai."):
+        if dialect not in ("", DIALECT):
             raise Untranslatable(f"Embeddings cannot be asked for in {dialect}.")
         assert isinstance(call.body, bytes)
         named = msgspec.structs.replace(request, body=call.body)

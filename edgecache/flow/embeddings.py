@@ -234,8 +234,9 @@ class EmbeddingFlow:
     async def _joined(self, gathering: Gathering, chosen: Mapping[bytes, Entry]) -> Answer | None:
         """None where a purge, or another model's name in what came, makes it ask once more."""
         wants, seen = gathering.wants, self._fence.ledger.horizon()
+        stale = [key for key, entry in chosen.items() if self._fence.use(entry, wants.asked) is Use.REVALIDATE]
         try:
-            answer = await self._told(gathering, chosen, self._trace(gathering, chosen))
+            answer = await self._told(gathering, chosen, self._trace(gathering, chosen, revalidating=bool(stale)))
         except Mixed:
             if not chosen:
                 return await self._alone(wants, "several models")
@@ -243,7 +244,6 @@ class EmbeddingFlow:
             return None
         if not self._is_still(seen, wants) and len(self._serving(wants, chosen)) < len(chosen):
             return None
-        stale = [key for key, entry in chosen.items() if self._fence.use(entry, wants.asked) is Use.REVALIDATE]
         self.calls.refresh(wants, stale)
         return answer
 
@@ -264,9 +264,9 @@ class EmbeddingFlow:
             whole = await aside(sum(map(len, ordered)), lambda: join(ordered))
         return Answer(status=200, headers=headers, body=whole, trace=trace, close=nothing_to_close)
 
-    def _trace(self, gathering: Gathering, chosen: Mapping[bytes, Entry]) -> Trace:
+    def _trace(self, gathering: Gathering, chosen: Mapping[bytes, Entry], *, revalidating: bool) -> Trace:
         if not gathering.came or gathering.head is None:
-            return self._hit(gathering.wants, chosen, gathering.share)
+            return self._hit(gathering.wants, chosen, "revalidating" if revalidating else gathering.share)
         detail = f"{gathering.share} {gathering.why}" if gathering.why else gathering.share
         fwd = "stale" if any(key in gathering.held for key in gathering.came) else "miss"
         fwd = "request" if gathering.wants.asked.demands.no_cache else fwd
