@@ -11,12 +11,13 @@ from edgecache.core.ports import Call, Upstream
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.requests import CREDENTIAL_HEADERS, continue_if_expected, is_relative, streamed_body
 from edgecache.errors import Forbidden, NotFound, RequestError, Unauthenticated
-from edgecache.flow.sources import HEADER
 from edgecache.policy_book import PolicyBook
 from edgecache.wire.dialects import of_path
 from edgecache.wire.openai_models import models_added, models_body
 
 TAGS = "surrogate-key"
+OURS = "x-edgecache-"
+"""Begins the names of headers that say how a request is cached."""
 SPOKEN_IN_SOCKETS = "/responses"
 """End of the path of a dialect that is spoken over a WebSocket too, where nobody reads it."""
 
@@ -144,5 +145,9 @@ def unlisted(path: str) -> Forbidden:
 
 def forwarded(request: web.BaseRequest, by_token: bool) -> tuple[tuple[str, str], ...]:
     """What goes upstream: all but what is meant for us. A token of ours never leaves."""
-    ours = {TAGS, "fastly-key", HEADER.lower(), *(CREDENTIAL_HEADERS if by_token else ())}
-    return tuple((name, value) for name, value in request.headers.items() if name.lower() not in ours)
+    ours = {TAGS, "fastly-key", *(CREDENTIAL_HEADERS if by_token else ())}
+
+    def leaves(name: str) -> bool:
+        return name not in ours and not name.startswith(OURS)
+
+    return tuple((name, value) for name, value in request.headers.items() if leaves(name.lower()))

@@ -85,6 +85,8 @@ async def test_a_key_tells_requests_apart_that_ask_the_same(tmp_path: Path) -> N
         assert await cached(node, OTHERWISE, X_Edgecache_Key="a") == "HIT"
         assert await cached(node) == "MISS"
     assert len(upstream.requests) == 3
+    sent = {name.lower() for received in upstream.requests for name, _ in received.headers}
+    assert not any(name.startswith("x-edgecache") for name in sent), "they are for us only"
 
 
 async def test_what_a_route_does_not_accept_is_ignored_and_said(tmp_path: Path) -> None:
