@@ -29,6 +29,7 @@ from edgecache.models.progress import Silent
 from edgecache.parts import TOKEN_FILE
 from edgecache.settings import Listen, LocalSettings, Settings, UpstreamSettings
 from edgecache.testing.scripted_upstream import ScriptedUpstream
+from edgecache.testing.shared_model import share_model
 
 CHAT: Final = "/v1/chat/completions"
 NO_MODEL: Final = LocalSettings(model="")
@@ -189,6 +190,7 @@ async def running_node(
         settings.setdefault("local", LocalSettings())
     chosen = await asyncio.to_thread(_settings, folder, upstream, key, upstreams, policy, settings)
     app = App(chosen, Silent(), clock=clock, local=local)
+    share_model(app)
     try:
         await app.open()
         admin_token = await asyncio.to_thread((chosen.folder / TOKEN_FILE).read_text)
