@@ -20,10 +20,6 @@ RESPONSES_TOOL: Any = {"type": "function", "name": "weather", "description": "No
 MESSAGES_TOOL: Any = {"name": "weather", "description": "Now", "input_schema": SCHEMA}
 DIALECTS = ("chat", "responses", "messages")
 
-pytestmark = pytest.mark.xfail(
-    strict=True, reason="the SDK says anthropic-version: 2026-10-21, which is identity while 2023-06-01 is not"
-)
-
 
 class Clients:
     """Each asks one question; `tools` offers one, `seen` is a turn with its calls and results before the question."""
