@@ -3,7 +3,7 @@ request lacks goes upstream in one call.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -11,7 +11,8 @@ import msgspec
 from edgecache.cache.flights import Flight, FlightStatistics
 from edgecache.core.entry import TOO_MANY_TAGS, Entry, Framing, Scope, with_keys
 from edgecache.core.freshness import Lifetime
-from edgecache.core.ports import Call, Form, Upstream, UpstreamReply
+from edgecache.core.ports import Call, Form, Spending, Upstream, UpstreamReply
+from edgecache.core.reply import Usage
 from edgecache.core.tags import Kind, Tag
 from edgecache.errors import Untranslatable
 from edgecache.flow.admit import AT_ONCE, Admission, kept_headers
@@ -19,7 +20,7 @@ from edgecache.flow.embedding_asks import Wants
 from edgecache.flow.fence import Fence
 from edgecache.flow.heads import Head, upstream_head
 from edgecache.flow.recently import Recently
-from edgecache.wire.embeddings import DIALECT, Input, asked_as, asking, split
+from edgecache.wire.embeddings import DIALECT, Input, Part, asked_as, asking, split, usage_of
 
 LARGEST = 64 << 20
 """Bytes of an answer that are held to be taken apart. Who waits for a longer one asks for it alone."""
@@ -44,7 +45,7 @@ class Came(msgspec.Struct, frozen=True):
 
     head: Head
     body: bytes | None
-    parts: Mapping[bytes, bytes] | None
+    parts: Mapping[bytes, Part] | None
 
 
 class Ride(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +61,9 @@ class Ride(msgspec.Struct, frozen=True, kw_only=True):
 class Calls:
     """One per node."""
 
-    def __init__(self, upstream: Upstream, admission: Admission, fence: Fence) -> None:
+    def __init__(self, upstream: Upstream, admission: Admission, fence: Fence, accounts: Spending) -> None:
         self._upstream = upstream
+        self._accounts = accounts
         self._admission = admission
         self._fence = fence
         self._newest: dict[tuple[Scope, bytes], Flight[Came]] = {}
@@ -146,15 +148,17 @@ class Calls:
         inputs = wants.inputs(keys)
         fewer = inputs if len(keys) < len(wants.identities) else None
         body = await aside(len(request.body), lambda: asking(request, fewer, route.model))
+        await self._accounts.admit(wants.asked.scope, route.name)
         reply = await self._upstream.send(_storable(wants, body))
         try:
             head = _tagged(flight, upstream_head(reply, route, request.model))
             answer = await _gathered(reply)
         finally:
             await reply.close()
-        if answer is None or not head.plain or head.framing is not Framing.JSON:
+        if not head.plain:
             return Came(head, answer, None)
-        parts = await aside(len(answer), lambda: split(answer, inputs))
+        parts, usage = await aside(len(answer or b""), lambda: _read(answer, inputs))
+        self._accounts.spent(wants.asked.scope, route.name, request.model, usage)
         return Came(head, answer, None if parts is None else dict(zip(keys, parts, strict=True)))
 
     # --- keeping --------------------------------------------------------------------------------------------------
@@ -175,9 +179,9 @@ class Calls:
         return next(filter(None, reasons), None)
 
     async def _keep(
-        self, flight: Flight[Came], wants: Wants, key: bytes, part: bytes, head: Head, tags: tuple[Tag, ...]
+        self, flight: Flight[Came], wants: Wants, key: bytes, part: Part, head: Head, tags: tuple[Tag, ...]
     ) -> str | None:
-        if len(part) > wants.asked.route.max_answer:
+        if len(part.body) > wants.asked.route.max_answer:
             return "too large"
         place = wants.places[key]
         life, asked, identity = head.lifetime, wants.asked, wants.identities[place]
@@ -204,7 +208,8 @@ class Calls:
                 framing=Framing.JSON,
                 content_type="application/json",
                 headers=kept_headers(head.headers),
-                body=part,
+                body=part.body,
+                usage=part.usage,
             )
         )
 
@@ -269,6 +274,19 @@ async def _gathered(reply: UpstreamReply) -> bytes | None:
         if size > LARGEST:
             return None
     return b"".join(pieces)
+
+
+def _read(answer: bytes | None, inputs: Sequence[Input]) -> tuple[tuple[Part, ...] | None, Usage | None]:
+    """What answers each input, and what all of it cost."""
+    if answer is None:
+        return None, None
+    parts = split(answer, inputs)
+    return parts, usage_of(answer) if parts is None else added(part.usage for part in parts)
+
+
+def added(usages: Iterable[Usage | None]) -> Usage | None:
+    told = [usage.prompt for usage in usages if usage is not None]
+    return Usage(prompt=sum(told)) if told else None
 
 
 def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -6,7 +6,7 @@ came while it was joined.
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 
@@ -14,17 +14,18 @@ from edgecache.cache.exact import ExactCache
 from edgecache.core.entry import Entry, Source
 from edgecache.core.freshness import Use
 from edgecache.core.policy import Tier
-from edgecache.core.ports import Store, Upstream
+from edgecache.core.ports import Spending, Store, Upstream, UpstreamReply
+from edgecache.core.reply import Usage
 from edgecache.core.trace import Trace
 from edgecache.errors import ModelNotFound, NotCached, RequestError
 from edgecache.flow.admit import Admission, shared_headers
 from edgecache.flow.embedding_asks import Wants
-from edgecache.flow.embedding_calls import AT_A_TIME, Calls, Came, Ride, aside, formed, slices
+from edgecache.flow.embedding_calls import AT_A_TIME, Calls, Came, Ride, added, aside, formed, slices
 from edgecache.flow.fence import Fence
 from edgecache.flow.fills import Answer, nothing_to_close
 from edgecache.flow.heads import Head
 from edgecache.flow.held import Held
-from edgecache.wire.embeddings import Mixed, asking, join
+from edgecache.wire.embeddings import Mixed, Part, asking, join, usage_of
 
 ROUNDS = 4
 """Times that what is missing is asked for, where purges take back what was there."""
@@ -39,7 +40,8 @@ class Gathering:
     def __init__(self, wants: Wants, held: dict[bytes, Entry]) -> None:
         self.wants = wants
         self.held = held
-        self.came: dict[bytes, bytes] = {}
+        self.came: dict[bytes, Part] = {}
+        self.lent: set[bytes] = set()
         self.head: Head | None = None
         self.whole: bytes | None = None
         self.alone = False
@@ -51,10 +53,17 @@ class Gathering:
     def take(self, ride: Ride, came: Came) -> None:
         assert came.parts is not None
         self.came |= {key: came.parts[key] for key in ride.keys}
+        self.lent |= set(ride.keys if ride.joined else ())
         self.why = self.why or ride.flight.outcome
         if self.head is None or not ride.joined:
             self.head, self.alone = came.head, not ride.joined
         self.whole = came.body if is_whole(ride, self.wants) else None
+
+    def saved(self, held: Mapping[bytes, Entry]) -> tuple[bool, Usage | None]:
+        """Whether anything was there, or asked for by others, and what that cost."""
+        keys = [one.key for one in self.wants.identities if one.key not in self.came or one.key in self.lent]
+        usages = (self.came[key].usage if key in self.came else held[key].usage for key in keys)
+        return bool(keys), added(usages)
 
     @property
     def share(self) -> str:
@@ -75,20 +84,28 @@ class EmbeddingFlow:
     """One per node."""
 
     def __init__(
-        self, exact: ExactCache, store: Store, fence: Fence, admission: Admission, upstream: Upstream
-    ) -> None:  # fmt: skip
+        self,
+        exact: ExactCache,
+        store: Store,
+        fence: Fence,
+        admission: Admission,
+        upstream: Upstream,
+        accounts: Spending,
+    ) -> None:
         self._exact = exact
         self._held = Held(exact, store, fence)
         self._fence = fence
         self._admission = admission
         self._upstream = upstream
-        self.calls = Calls(upstream, admission, fence)
+        self._accounts = accounts
+        self.calls = Calls(upstream, admission, fence, accounts)
 
     async def answer(self, wants: Wants) -> Answer:
         """Raises RequestError for what nobody can answer."""
         route = wants.asked.route
         if Tier.UPSTREAM not in route.tiers:
             raise ModelNotFound(f"Rule {route.name!r} asks no upstream, and nothing here makes embeddings.")
+        await self._accounts.arrive(wants.asked.scope, route.name)
         apart = self._why_apart(wants)
         if apart is not None:
             return await self._alone(wants, apart)
@@ -213,21 +230,37 @@ class EmbeddingFlow:
         trace = self._hit(wants, held, "stale-if-error")
         trace = msgspec.structs.replace(trace, hit=False, served_stale=True, fwd="stale", fwd_status=status)
         try:
-            return await self._told(gathering, held, trace)
+            answer = await self._told(gathering, held, trace)
         except Mixed:
             return None
+        self._save(gathering, held)
+        return answer
 
     async def _alone(self, wants: Wants, why: str) -> Answer:
         """Asked for this caller only; nothing is stored."""
         if wants.asked.demands.only_if_cached:
             raise NotCached("Only what is cached was asked for (only-if-cached), and this is not cached.")
-        body = asking(wants.asked.request, None, wants.asked.route.model)
+        asked = wants.asked
+        body = asking(asked.request, None, asked.route.model)
+        await self._accounts.admit(asked.scope, asked.route.name)
         reply = await self._upstream.send(formed(wants, msgspec.structs.replace(wants.call, body=body)))
+        stream = self._counted(wants, reply) if reply.status == 200 else reply.chunks()
         fwd = "miss" if why == "no-store" else "bypass"
         trace = _miss(wants, reply.status, fwd, detail=why)
-        return Answer(
-            status=reply.status, headers=reply.headers, stream=reply.chunks(), trace=trace, close=reply.close
-        )  # fmt: skip
+        return Answer(status=reply.status, headers=reply.headers, stream=stream, trace=trace, close=reply.close)
+
+    async def _counted(self, wants: Wants, reply: UpstreamReply) -> AsyncIterator[bytes]:
+        """What comes, and at its end what it cost: nothing that is known where it was longer than what is kept."""
+        asked, kept, size, usage = wants.asked, bytearray(), 0, None
+        try:
+            async for piece in reply.chunks():
+                size += len(piece)
+                if size <= asked.route.max_answer:
+                    kept += piece
+                yield piece
+            usage = await aside(size, lambda: usage_of(bytes(kept)))
+        finally:
+            self._accounts.spent(asked.scope, asked.route.name, asked.request.model, usage)
 
     # --- answers --------------------------------------------------------------------------------------------------
 
@@ -245,7 +278,14 @@ class EmbeddingFlow:
         if not self._is_still(seen, wants) and len(self._serving(wants, chosen)) < len(chosen):
             return None
         self.calls.refresh(wants, stale)
+        self._save(gathering, chosen)
         return answer
+
+    def _save(self, gathering: Gathering, held: Mapping[bytes, Entry]) -> None:
+        any_, usage = gathering.saved(held)
+        asked = gathering.wants.asked
+        if any_:
+            self._accounts.saved(asked.scope, asked.route.name, asked.request.model, usage)
 
     async def _told(self, gathering: Gathering, held: Mapping[bytes, Entry], trace: Trace) -> Answer:
         """
@@ -259,7 +299,8 @@ class EmbeddingFlow:
             headers = head.headers if gathering.alone else shared_headers(head.headers)
         headers = (*_without_type(headers), ("Content-Type", "application/json"))
         if whole is None:
-            parts = {**{key: entry.body for key, entry in held.items()}, **gathering.came}
+            parts = {key: entry.body for key, entry in held.items()}
+            parts |= {key: part.body for key, part in gathering.came.items()}
             ordered = [parts[identity.key] for identity in gathering.wants.identities]
             whole = await aside(sum(map(len, ordered)), lambda: join(ordered))
         return Answer(status=200, headers=headers, body=whole, trace=trace, close=nothing_to_close)

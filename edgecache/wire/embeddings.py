@@ -13,6 +13,7 @@ from typing import Any, Final, TypeGuard
 import msgspec
 
 from edgecache.core.canonical import Question
+from edgecache.core.reply import Usage
 from edgecache.errors import Untranslatable
 from edgecache.wire.bodies import decode, with_fields
 from edgecache.wire.chat.request import deployment
@@ -115,7 +116,14 @@ class Mixed(Exception):
     """Embeddings of several models, which do not compare."""
 
 
-def split(body: bytes, inputs: Sequence[Input]) -> tuple[bytes, ...] | None:
+class Part(msgspec.Struct, frozen=True):
+    """The answer to one input. `usage` None where it was not told."""
+
+    body: bytes
+    usage: Usage | None
+
+
+def split(body: bytes, inputs: Sequence[Input]) -> tuple[Part, ...] | None:
     """The answer to each input; None where `body` does not answer all of them, in their order. Takes milliseconds for
     a large one.
     """
@@ -128,18 +136,33 @@ def split(body: bytes, inputs: Sequence[Input]) -> tuple[bytes, ...] | None:
         return None
     if places != list(range(len(inputs))) or not whole or bytes(answer.get("error", b"null")) != b"null":
         return None
-    return (body,) if len(items) == 1 else tuple(_parts(answer, items, inputs))
+    if len(items) == 1:
+        return (Part(body, _usage(_counts(answer.get("usage")))),)
+    return tuple(_parts(answer, items, inputs))
 
 
 def _parts(
     answer: dict[str, msgspec.Raw], items: list[dict[str, msgspec.Raw]], inputs: Sequence[Input]
-) -> Iterable[bytes]:
+) -> Iterable[Part]:
     told = _counts(answer.pop("usage", None))
     weights = [_weight(value) for value in inputs]
     shares = {name: apportioned(total, weights) for name, total in told.items()}
     for at, item in enumerate(items):
-        usage = {"usage": {name: share[at] for name, share in shares.items()}} if told else {}
-        yield _encode({**answer, "data": [{**item, "index": 0}], **usage})
+        counts = {name: share[at] for name, share in shares.items()}
+        usage = {"usage": counts} if told else {}
+        yield Part(_encode({**answer, "data": [{**item, "index": 0}], **usage}), _usage(counts))
+
+
+def usage_of(body: bytes) -> Usage | None:
+    """What an answer says that it cost; None where it says nothing, or is none."""
+    try:
+        return _usage(_counts(msgspec.json.decode(body, type=dict[str, msgspec.Raw]).get("usage")))
+    except _MALFORMED:
+        return None
+
+
+def _usage(counts: Mapping[str, int]) -> Usage | None:
+    return Usage(prompt=counts.get("prompt_tokens", counts.get("total_tokens", 0))) if counts else None
 
 
 def _weight(value: Input) -> int:

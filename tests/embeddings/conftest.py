@@ -37,7 +37,7 @@ def wired(monkeypatch: pytest.MonkeyPatch) -> None:
         parts, settings = self._parts, self._settings
         assert parts.upstream is not None
         flow = EmbeddingFlow(
-            parts.exact, parts.storage.store, parts.fence, self.fills.admission, parts.upstream
+            parts.exact, parts.storage.store, parts.fence, self.fills.admission, parts.upstream, parts.accounts
         )  # fmt: skip
         handler = Embeddings(
             flow,

@@ -12,8 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shared_data import data_folder
 
+from edgecache.core.reply import Usage
 from edgecache.errors import BadRequest
-from edgecache.wire.embeddings import MOST, Batch, Mixed, apportioned, asked_as, asking, join, read_embeddings, split
+from edgecache.wire.embeddings import (
+    MOST,
+    Batch,
+    Mixed,
+    apportioned,
+    asked_as,
+    asking,
+    join,
+    read_embeddings,
+    split,
+    usage_of,
+)
 
 FIELDS = {"model": "m", "encoding_format": "base64"}
 
@@ -35,7 +47,9 @@ def answer(*items: str, tokens: int | None = 7, model: str = "m-1") -> bytes:
 def parts_of(body: bytes, inputs: list[Any]) -> tuple[bytes, ...]:
     parts = split(body, inputs)
     assert parts is not None
-    return parts
+    for part in parts:
+        assert part.usage == usage_of(part.body)
+    return tuple(part.body for part in parts)
 
 
 # --- what is asked ------------------------------------------------------------------------------------------------
@@ -140,7 +154,8 @@ def test_a_batch_is_taken_apart_and_joined() -> None:
 
 def test_one_input_keeps_every_byte() -> None:
     body = answer(item(0), tokens=3)
-    assert split(body, ["a"]) == (body,)
+    assert parts_of(body, ["a"]) == (body,)
+    assert usage_of(body) == Usage(prompt=3)
     assert join([body]) is body
 
 
@@ -221,10 +236,11 @@ def recorded() -> list[tuple[str, bytes, int, bytes]]:
 def test_recorded_exchanges(name: str, body: bytes, status: int, told: bytes) -> None:
     batch = read_embeddings(body)
     assert batch.inputs, name
-    parts = split(told, batch.inputs)
-    assert (parts is not None) == (status == 200)
-    if parts is None:
+    assert (split(told, batch.inputs) is not None) == (status == 200)
+    if status != 200:
+        assert usage_of(told) is None
         return
+    parts = parts_of(told, list(batch.inputs))
     assert json.loads(join(parts)) == json.loads(told)
     embeddings = re.findall(rb'"embedding": *("[^"]*"|\[[^]]*\])', told)
     assert len(embeddings) == len(parts)
