@@ -5,6 +5,7 @@ from contextlib import aclosing
 
 from edgecache.core.generation import Finished, Piece
 from edgecache.core.reply import Begin, Closing, Delta, Finish, TextDelta, Usage
+from edgecache.wire import sse
 from edgecache.wire.dialect import Dialect, Request
 from edgecache.wire.steps import Gatherer
 
@@ -30,7 +31,8 @@ async def told(steps: AsyncGenerator[Delta, None], dialect: Dialect, request: Re
         async for step in steps:
             if not request.stream:
                 gathered.feed(step)
-            elif written := writer.feed(step):
-                yield written
+            else:
+                for event in sse.events(writer.feed(step)):
+                    yield event
     if not request.stream:
         yield dialect.tell(gathered.reply(), request)

@@ -10,7 +10,7 @@ async def paced(body: bytes, tokens: int, per_second: float) -> AsyncIterator[by
     """Event by event, so that `tokens` come at this rate: spread evenly, as nobody knows which event brought how many.
     Where they are not known every event counts as one.
     """
-    events = sse.EventSplitter(len(body) + 1).feed(body)
+    events = sse.events(body)
     pause = (tokens or len(events)) / per_second / max(1, len(events) - 1)
     for number, event in enumerate(events):
         if number:

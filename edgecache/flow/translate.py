@@ -81,8 +81,8 @@ async def _stream(
             written = b"".join(writer.feed(_dated(step, now)) for step in reader.feed(event))
         except Untellable as error:
             raise _broken(reply, own, error) from None
-        if written:
-            yield written
+        for told in sse.events(written):
+            yield told
 
 
 async def _whole(

@@ -44,6 +44,11 @@ class EventSplitter:
         return bytes(self._rest)
 
 
+def events(whole: bytes) -> list[bytes]:
+    """Whole events, cut apart."""
+    return EventSplitter(len(whole) + 1).feed(whole)
+
+
 def data(event: bytes) -> bytes | None:
     """The event's data, lines joined by a line feed; None for a comment or an event without data."""
     lines = [line.partition(b":") for line in _lines(event)]

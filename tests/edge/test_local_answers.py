@@ -47,7 +47,9 @@ async def test_the_local_model_streams_as_it_speaks(tmp_path: Path) -> None:
         assert hit.headers["X-Cache"] == "HIT"
         assert hit.text == f"You asked: {QUESTION}"
         assert b"usage" not in hit.body
-        assert len(model.prompts) == 1
+        other = await node.chat("Another question?", model="local", stream=True)
+        assert (other.headers["X-Cache"], b"usage" in other.body) == ("MISS", False)
+        assert len(model.prompts) == 2
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -165,7 +165,7 @@ def _replayed(body: bytes, *, include_usage: bool) -> bytes:
     """A whole stored stream, its events as they were."""
     if include_usage and b'"obfuscation"' not in body:
         return body
-    told = map(without_padding, sse.EventSplitter(len(body) + 1).feed(body))
+    told = map(without_padding, sse.events(body))
     return b"".join(told if include_usage else map(without_usage, told))
 
 
