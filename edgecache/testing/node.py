@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -25,11 +26,13 @@ from yarl import URL
 
 from edgecache.app import App
 from edgecache.core.ports import Generator
+from edgecache.embedding.encoder import Encoder
+from edgecache.embedding.onnx_embedder import OnnxEmbedder
 from edgecache.models.progress import Silent
 from edgecache.parts import TOKEN_FILE
 from edgecache.settings import Listen, LocalSettings, Settings, UpstreamSettings
 from edgecache.testing.scripted_upstream import ScriptedUpstream
-from edgecache.testing.shared_model import share_model
+from edgecache.weights import embedding_folder
 
 CHAT: Final = "/v1/chat/completions"
 NO_MODEL: Final = LocalSettings(model="")
@@ -184,13 +187,15 @@ async def running_node(
     """A node whose data and policies are in `folder`; a second one on the same folder is the first one restarted.
 
     `upstream` is asked for what the cache does not have, with `key` if it is configured; or `upstreams` are;
-    `policy` is TOML, empty for the default one; `local` takes the place of the local model; `settings` are further fields of `Settings`.
+    `policy` is TOML, empty for the default one; `local` takes the place of the local model; `settings` are further
+    fields of `Settings`.
     """
     if local is not None:
         settings.setdefault("local", LocalSettings())
     chosen = await asyncio.to_thread(_settings, folder, upstream, key, upstreams, policy, settings)
     app = App(chosen, Silent(), clock=clock, local=local)
-    share_model(app)
+    if isinstance(app._embedder, OnnxEmbedder):
+        app._embedder._load = partial(_encoder, app._cache)
     try:
         await app.open()
         admin_token = await asyncio.to_thread((chosen.folder / TOKEN_FILE).read_text)
@@ -203,6 +208,14 @@ async def running_node(
             yield Node(app, session, admin_token.strip())
     finally:
         await app.close()
+
+
+@cache
+def _encoder(models: Path) -> Encoder:
+    """The built-in embedding model, loaded once for all nodes of this process: it takes longer than all the rest of a
+    start. Sessions of onnxruntime may be run by several threads, and so may a tokenizer that neither pads nor cuts.
+    """
+    return OnnxEmbedder(partial(embedding_folder, models, Silent()))._load()
 
 
 def _settings(

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -12,7 +12,6 @@ from node_process import NodeProcess
 from edgecache.settings import StoreSettings
 from edgecache.testing.redis_server import RedisServer
 from edgecache.testing.scripted_upstream import SSE_HEADERS, Answer, ScriptedUpstream, event
-from edgecache.testing.shared_log import LEASE, begin_log
 
 DEADLINE = 60.0
 CHAT = "/v1/chat/completions"
@@ -152,9 +151,14 @@ async def redis(redis_installed: None) -> AsyncGenerator[RedisServer, None]:
         yield server
 
 
-async def test_two_nodes_on_one_redis(make_node: Any, upstream: ScriptedUpstream, redis: RedisServer) -> None:
-    await begin_log(redis, StoreSettings().prefix)
-    store = {"EDGECACHE_STORE_URL": redis.url, "EDGECACHE_STORE_LEASE": f"{LEASE:.0f}s"}
+async def test_two_nodes_on_one_redis(
+    make_node: Any,
+    upstream: ScriptedUpstream,
+    redis: RedisServer,
+    shared_store: Callable[[RedisServer, str], Awaitable[StoreSettings]],
+) -> None:
+    shared = await shared_store(redis, StoreSettings().prefix)
+    store = {"EDGECACHE_STORE_URL": shared.url, "EDGECACHE_STORE_LEASE": f"{shared.lease:.0f}s"}
     one: NodeProcess = make_node("one", **store)
     two: NodeProcess = make_node("two", **store)
     await asyncio.gather(one.start(), two.start())

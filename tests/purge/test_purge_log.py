@@ -1,9 +1,8 @@
 """PurgeLog over the real logs: what `order` promises when it returns, restarts, other nodes, logs that lost data."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from math import isinf
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +13,10 @@ from edgecache.core.ledger import Ledger
 from edgecache.core.purges import Effect, Logged, PurgeRecord
 from edgecache.core.tags import keys
 from edgecache.errors import StoreUnavailable
+from edgecache.settings import StoreSettings
 from edgecache.storage import redis_log
 from edgecache.storage.redis import RedisStorage
 from edgecache.testing.redis_server import RedisServer
-from edgecache.testing.shared_log import LEASE, begin_log
 
 DEADLINE = 60.0
 Make = Callable[[], Any]
@@ -263,10 +262,12 @@ async def test_wait_all_over_real_logs(make_storage: Make, begin: Begin) -> None
             await asyncio.sleep(0)
 
 
-async def test_wait_all_over_three_nodes(redis_server: RedisServer, tmp_path: Path, begin: Begin) -> None:
-    url, prefix = redis_server.url, f"three-{tmp_path.name}"
-    await begin_log(redis_server, prefix)
-    sides = [await begin(RedisStorage(url, prefix, node=name, lease=LEASE)) for name in ("one", "two", "three")]
+async def test_wait_all_over_three_nodes(
+    redis_server: RedisServer, shared_store: Callable[[RedisServer, str], Awaitable[StoreSettings]], begin: Begin
+) -> None:
+    store = await shared_store(redis_server, "three")
+    stores = [RedisStorage(store.url, store.prefix, node=name, lease=store.lease) for name in ("one", "two", "three")]
+    sides = [await begin(storage) for storage in stores]
     horizon = sides[0].ledger.horizon()
     for number in range(20):
         ordered = await sides[number % 3].log.order(keys([f"k{number}"]))

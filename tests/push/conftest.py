@@ -1,16 +1,16 @@
 """A node, or two on one Redis, whose upstream must not be asked for what was pushed."""
 
 import uuid
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from edgecache.settings import StoreSettings
 from edgecache.testing.node import SEMANTIC, Node, running_node
 from edgecache.testing.redis_server import RedisServer
 from edgecache.testing.scripted_upstream import ScriptedUpstream
-from edgecache.testing.shared_log import shared_store
 
 
 @pytest.fixture
@@ -33,7 +33,10 @@ def redis_server(redis_installed: None) -> Iterator[RedisServer]:
 
 @pytest.fixture
 async def two(
-    tmp_path: Path, upstream: ScriptedUpstream, redis_server: RedisServer
+    tmp_path: Path,
+    upstream: ScriptedUpstream,
+    redis_server: RedisServer,
+    shared_store: Callable[[RedisServer, str], Awaitable[StoreSettings]],
 ) -> AsyncGenerator[list[Node], None]:
     """Two nodes on one store."""
     store = await shared_store(redis_server, f"test-{uuid.uuid4().hex}")

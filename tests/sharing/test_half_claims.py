@@ -1,7 +1,7 @@
 """A claim that ended between the store and the log: nobody is served for a tag that other nodes have not heard of."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ import pytest
 
 from edgecache.core.purges import Effect
 from edgecache.errors import StoreUnavailable
+from edgecache.settings import StoreSettings
 from edgecache.testing.node import CHAT, JSON, Node, chat_body, running_node
 from edgecache.testing.redis_server import RedisServer
 from edgecache.testing.scripted_upstream import Answer, ScriptedUpstream
-from edgecache.testing.shared_log import shared_store
 
 POLICY = '[[route]]\nname = "answers"\nrequest_tags = true\n'
 QUESTION = "What does the page say?"
@@ -21,7 +21,9 @@ TAGGED = {"Surrogate-Key": "z"}
 
 
 @pytest.fixture
-async def nodes(tmp_path: Path, redis_server: RedisServer) -> AsyncGenerator[tuple[Node, Node, ScriptedUpstream], None]:
+async def nodes(
+    tmp_path: Path, redis_server: RedisServer, shared_store: Callable[[RedisServer, str], Awaitable[StoreSettings]]
+) -> AsyncGenerator[tuple[Node, Node, ScriptedUpstream], None]:
     """Two on one Redis; the first holds an answer in memory that the second has not."""
     store = await shared_store(redis_server, tmp_path.name)
     async with (

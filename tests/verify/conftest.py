@@ -1,15 +1,15 @@
 """Real nodes on one Redis, none of which has an upstream: whatever is answered is from cache."""
 
 import uuid
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from edgecache.settings import StoreSettings
 from edgecache.testing.node import SEMANTIC, Node, running_node
 from edgecache.testing.redis_server import RedisServer
-from edgecache.testing.shared_log import shared_store
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +25,9 @@ async def node(tmp_path: Path) -> AsyncGenerator[Node, None]:
 
 
 @pytest.fixture
-async def cluster(tmp_path: Path, redis_server: RedisServer) -> AsyncGenerator[list[Node], None]:
+async def cluster(
+    tmp_path: Path, redis_server: RedisServer, shared_store: Callable[[RedisServer, str], Awaitable[StoreSettings]]
+) -> AsyncGenerator[list[Node], None]:
     """Three nodes."""
     store = await shared_store(redis_server, f"test-{uuid.uuid4().hex}")
     async with AsyncExitStack() as stack:
