@@ -9,6 +9,7 @@ EdgecacheError
 └── RequestError                         (answered in the caller's own protocol)
     ├── BadRequest                  400
     │   ├── ContextTooLong          400
+    │   ├── Misframed               400  (another server could read it as several requests: the last of its connection)
     │   └── Untranslatable          400  (another dialect cannot say the same)
     ├── Unauthenticated             401
     ├── Forbidden                   403
@@ -81,6 +82,10 @@ class RequestError(EdgecacheError):
 
 class BadRequest(RequestError):
     status = 400
+
+
+class Misframed(BadRequest):
+    """Where the request ends is not the same for every server."""
 
 
 class ContextTooLong(BadRequest):

@@ -24,6 +24,7 @@ from edgecache.edge.readings import LARGEST, Reading, Readings
 from edgecache.edge.relay import TAGS, Relay, forwarded, unlisted
 from edgecache.edge.requests import (
     CREDENTIAL_HEADERS,
+    LIKE_FRAMING,
     BodyBudget,
     body,
     cookies,
@@ -44,7 +45,9 @@ from edgecache.wire.dialects import of_path
 
 MODELS_PATH = "/v1/models"
 
-COUNTED = frozenset(name.encode() for name in (*CREDENTIAL_HEADERS, *COUNTED_HEADERS, TAGS, "content-encoding", "host"))
+COUNTED = frozenset(
+    name.encode() for name in (*CREDENTIAL_HEADERS, *COUNTED_HEADERS, *LIKE_FRAMING, TAGS, "content-encoding", "host")
+)
 """Headers that, with target and body, settle everything about a request that can be remembered."""
 REMEMBERED = 32 << 20
 """Bytes that readings of earlier requests may cost."""

@@ -7,10 +7,19 @@ from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from multidict import CIMultiDictProxy
 
-from edgecache.errors import BadRequest, HeadTooLarge, MethodNotAllowed, Overloaded, TooLarge, Unauthenticated
+from edgecache.errors import (
+    BadRequest,
+    HeadTooLarge,
+    MethodNotAllowed,
+    Misframed,
+    Overloaded,
+    TooLarge,
+    Unauthenticated,
+)
+from edgecache.flow.controls import HEADERS as CONTROLS
 
 KEY_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key", "ocp-apim-subscription-key")
 CREDENTIAL_HEADERS = (*KEY_HEADERS, "cookie", "proxy-authorization")
@@ -23,6 +32,10 @@ MOST_ENCODED = 8
 """Times that a path may be percent-encoded: each takes time to undo."""
 NEVER_PASSED_ON = ("TRACE", "CONNECT")
 """TRACE is answered with the request, our key in it (RFC 9110 section 9.3.8); CONNECT makes a tunnel (9.3.6)."""
+ONCE = frozenset(name.encode() for name in CONTROLS)
+"""Fields that may stand once in a request, beside those of which aiohttp sees to it (Host, Content-Type, ...)."""
+LIKE_FRAMING = ("transfer_encoding", "content_length")
+"""Some servers take `_` in a name for `-`: behind one of these, the request would end elsewhere than it does here."""
 _DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.\.?(?:[/\\;]|$)")
 
 
@@ -31,17 +44,34 @@ def target(request: web.BaseRequest) -> tuple[str, str]:
 
     Raises:
         MethodNotAllowed, HeadTooLarge: asked here, where every request comes by that is not remembered.
-        BadRequest: the target is not a path (RFC 9112 section 3.2), or has a fragment.
+        BadRequest: the target is not a path (RFC 9112 section 3.2), or has a fragment; or fields of the head conflict.
     """
     if request.method.upper() in NEVER_PASSED_ON:
         raise MethodNotAllowed(f"{request.method} is not answered here, nor passed on.")
     size = len(request.raw_path) + sum(map(len, chain.from_iterable(request.raw_headers)))
     if size > MAX_HEAD:
         raise head_too_large()
+    _check_framing(request)
+    _check_once([name.lower() for name, _ in request.raw_headers])
     path, _, query = request.raw_path.partition("?")
     if not path.startswith("/") or "#" in request.raw_path:
         raise BadRequest(f"The request target must be a path, not {request.raw_path[:80]!r}.")
     return path, query
+
+
+def _check_framing(request: web.BaseRequest) -> None:
+    """What the parser lets pass."""
+    like = next((name for name in LIKE_FRAMING if name in request.headers), None)
+    if like is not None:
+        raise Misframed(f"The request has a field {like}: write it with `-`, or leave it out.")
+    if request.headers.get(hdrs.TRANSFER_ENCODING, "chunked").strip().lower() != "chunked":
+        raise Misframed("The request has a Transfer-Encoding that is not `chunked`: leave it out.")
+
+
+def _check_once(names: list[bytes]) -> None:
+    twice = next((name for name in ONCE.intersection(names) if names.count(name) > 1), None)
+    if twice is not None:
+        raise BadRequest(f"The request has several fields {twice.decode()}: send one.", param=twice.decode())
 
 
 def head_too_large() -> HeadTooLarge:

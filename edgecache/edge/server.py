@@ -21,9 +21,12 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from edgecache.edge.requests import MAX_HEAD, head_too_large
-from edgecache.errors import BadRequest, InvalidSettings, MethodNotAllowed, RequestError, RequestTimeout
+from edgecache.errors import BadRequest, InvalidSettings, MethodNotAllowed, Misframed, RequestError, RequestTimeout
 from edgecache.wire.cache_status import SERVER
 from edgecache.wire.dialects import error_body
+
+_LAST = RequestTimeout | MethodNotAllowed | Misframed
+"""After these nothing more is read of a connection; after CONNECT the parser takes what follows for no request."""
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -195,9 +198,7 @@ def error_response(error: RequestError, path: str = "") -> web.Response:
     response = web.Response(
         status=error.status, body=error_body(error, path), content_type="application/json", headers=headers
     )
-    if isinstance(
-        error, RequestTimeout | MethodNotAllowed
-    ):  # after CONNECT the parser takes what follows for no request
+    if isinstance(error, _LAST):
         response.force_close()
     return response
 
