@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
-
 from edgecache.errors import ModelSourceError
 from edgecache.models.fetch import fetch
 from edgecache.models.pinned import BUILT_IN
@@ -50,6 +47,10 @@ def _from_hub(repository: str) -> Path:
 
 
 def _snapshot(repository: str, inside: str) -> Path:
+    # Here, since importing them takes longer than all the rest of a command that loads no model.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+
     try:
         return Path(snapshot_download(repository, allow_patterns=[inside] if inside else None))
     except GatedRepoError as error:

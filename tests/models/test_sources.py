@@ -34,7 +34,7 @@ def test_repository_is_asked_of_the_hub(tmp_path: Path, monkeypatch: pytest.Monk
         asked.append((repository, allow_patterns))
         return str(tmp_path)
 
-    monkeypatch.setattr(sources, "snapshot_download", snapshot)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     (tmp_path / "q4.gguf").touch()
     assert resolve("hf:owner/name", tmp_path, Silent()) == tmp_path
     assert resolve("hf:owner/name/q4.gguf", tmp_path, Silent()) == tmp_path / "q4.gguf"

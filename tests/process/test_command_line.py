@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,12 @@ async def test_the_doctor_says_that_a_server_forgets(redis_installed: None, tmp_
     async with RedisServer(append_only=False) as server:
         found = await run("doctor", folder=tmp_path, EDGECACHE_STORE_URL=server.url)
     check(found, 1, "FAIL  store:", "keeps no append-only file")
+
+
+def test_commands_that_load_no_model_start_without_the_libraries_for_it() -> None:
+    heavy = "{'numpy', 'faiss', 'onnxruntime', 'tokenizers', 'huggingface_hub', 'aiohttp', 'redis'}"
+    asked = f"import sys, edgecache.cli; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", asked], check=True, capture_output=True, text=True).stdout == "[]\n"
 
 
 async def test_the_models(tmp_path: Path) -> None:
