@@ -39,14 +39,14 @@ async def ask(node: Node, stream: Exchange, key: str) -> Reply | None:
         return None
 
 
-async def cut(folder: Path, stream: Exchange, places: Sequence[int]) -> None:
+async def cut(folder: Path, stream: Exchange, places: Sequence[int], *ending: Step) -> None:
     """Never stored, wherever it is cut, even where only the end of the last chunk is missing; who asks next is given a
     whole one. Whole ones come in between, so that the upstream is not taken for broken.
     """
     async with ScriptedUpstream() as upstream, running_node(folder, upstream=upstream, policy=ALL_PATHS) as node:
         good = Answer(headers=stream.answer_headers, chunks=[stream.answer])
         for place in places:
-            pieces = [stream.answer[:place], Step.CUT] if place else [Step.CUT]
+            pieces = [stream.answer[:place], *ending] if place else list(ending)
             upstream.enqueue(good, good, Answer(headers=stream.answer_headers, chunks=pieces))
             for key in ("one", "other"):
                 reply = await ask(node, stream, f"{key}-{place}")
@@ -89,7 +89,13 @@ async def split(folder: Path, stream: Exchange, places: Sequence[int]) -> None:
 
 @pytest.mark.parametrize("stream", SHORT, ids=lambda stream: stream.dialect)
 async def test_cut(stream: Exchange, tmp_path: Path) -> None:
-    await cut(tmp_path, stream, some(stream))
+    await cut(tmp_path, stream, some(stream), Step.CUT)
+
+
+@pytest.mark.parametrize("stream", SHORT, ids=lambda stream: stream.dialect)
+async def test_ended_too_early(stream: Exchange, tmp_path: Path) -> None:
+    """As HTTP it is whole."""
+    await cut(tmp_path, stream, some(stream)[:-1])
 
 
 @pytest.mark.parametrize("stream", SHORT, ids=lambda stream: stream.dialect)
@@ -100,7 +106,7 @@ async def test_split(stream: Exchange, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("stream", SHORT, ids=lambda stream: stream.dialect)
 async def test_cut_at_every_byte(stream: Exchange, tmp_path: Path) -> None:
-    await cut(tmp_path, stream, every(stream))
+    await cut(tmp_path, stream, every(stream), Step.CUT)
 
 
 @pytest.mark.slow
