@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 from embedding_provider import RULE, ask, asked_for, embed, embeddings, holding, numbers
 
-from edgecache.core.tags import Kind
+from edgecache.core.purges import Logged, PurgeRecord
+from edgecache.core.tags import Kind, Tag
+from edgecache.flow import embeddings as embeddings_flow
 from edgecache.testing.node import Clock, Node, Reply, running_node
 from edgecache.testing.scripted_upstream import Answer, ScriptedUpstream
+from edgecache.wire.embeddings import join
 
 REVALIDATED = RULE + 'stale_while_revalidate = "1h"\n'
 
@@ -81,6 +84,41 @@ async def test_a_purge_overtakes_a_fill(node: Node, upstream: ScriptedUpstream) 
     assert (await late).headers["X-Cache"] == "MISS"
     await ask(node, ["a", "b"])
     assert [asked_for(request) for request in upstream.requests] == [["a", "b"], ["a"], ["b"]]
+
+
+async def test_who_waits_is_not_given_what_was_purged_before_it_came(node: Node, upstream: ScriptedUpstream) -> None:
+    """By a tag that nobody knew before the answer's head."""
+    headers = (("Content-Type", "application/json"), ("Surrogate-Key", "theirs"))
+    script = upstream._script
+    upstream._script = lambda request: Answer(headers=headers, body=script(request).body)
+    gate = holding(upstream)
+    first = asyncio.create_task(ask(node, ["a"]))
+    await upstream.wait_requests(1)
+    await purge_key(node, "theirs")
+    late = asyncio.create_task(ask(node, ["a"]))
+    await asyncio.wait({asyncio.create_task(ask(node, ["b"]))})  # the late one is aboard by now
+    assert len(upstream.requests) == 2
+    gate.set()
+    assert (await first).status == (await late).status == 200
+    assert [asked_for(request) for request in upstream.requests] == [["a"], ["b"], ["a"]]
+
+
+async def test_a_purge_while_embeddings_are_joined(
+    node: Node, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was acknowledged before the answer went out: so nothing of what it names does."""
+    await ask(node, ["a", "b"])
+    ledger, tag = node.app._ledger, Tag(Kind.KEY, "of-the-rule")
+    purges = [PurgeRecord(id="p", tags=(tag,), at=0.0)]
+
+    def joining(parts):
+        if purges:
+            ledger.apply(Logged(ledger.applied + 1, purges.pop()))
+        return join(parts)
+
+    monkeypatch.setattr(embeddings_flow, "join", joining)
+    assert (await ask(node, ["a", "b"])).headers["X-Cache"] == "MISS"
+    assert len(upstream.requests) == 2
 
 
 async def test_a_soft_purge_makes_stale(tmp_path: Path, upstream: ScriptedUpstream, clock: Clock) -> None:
