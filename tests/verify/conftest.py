@@ -18,6 +18,12 @@ def redis_server(redis_installed: None) -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def tokens_are_soon_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run makes some, and begins when every node knows them."""
+    monkeypatch.setattr("edgecache.app.REFRESH", 0.05)
+
+
 @pytest.fixture
 async def node(tmp_path: Path) -> AsyncGenerator[Node, None]:
     async with running_node(tmp_path, policy=SEMANTIC) as node:
