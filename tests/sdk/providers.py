@@ -3,7 +3,9 @@
 The answer says what was asked; a request with tools, whose last message is the user's, gets two calls of them.
 """
 
+import base64
 import json
+import struct
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -34,6 +36,8 @@ def provider(request: Received) -> Answer:
     for suffix, answer in (("/chat/completions", _chat), ("/responses", _responses), ("/messages", _messages)):
         if request.method == "POST" and request.path.endswith(suffix):
             return answer(json.loads(request.body))
+    if request.path.endswith("/embeddings"):
+        return _embeddings(json.loads(request.body))
     if request.path.endswith("/count_tokens"):
         return Answer(body=b'{"input_tokens": 12}')
     return default_script("You asked: {}".format)(request)
@@ -105,6 +109,24 @@ def _chat_events(head: Any, text: str | None, finish: str, usage: Any) -> Iterat
     if usage is not None:
         yield event({**shape, "choices": [], "usage": usage})
     yield event("[DONE]")
+
+
+# --- embeddings ---------------------------------------------------------------------------------------------------
+
+
+def vector_of(text: str) -> list[float]:
+    """Numbers that a 32-bit float holds exactly."""
+    return [float(len(text)), float(sum(text.encode()) % 97), 0.5]
+
+
+def _embeddings(asked: Any) -> Answer:
+    texts = [asked["input"]] if isinstance(asked["input"], str) else asked["input"]
+    packed = asked.get("encoding_format") == "base64"
+    vectors = [base64.b64encode(struct.pack("<3f", *vector_of(text))).decode() for text in texts]
+    told = vectors if packed else [vector_of(text) for text in texts]
+    data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(told)]
+    usage = {"prompt_tokens": 2 * len(texts), "total_tokens": 2 * len(texts)}
+    return Answer(body=json.dumps({"object": "list", "data": data, "model": asked["model"], "usage": usage}).encode())
 
 
 # --- responses ----------------------------------------------------------------------------------------------------
