@@ -224,6 +224,7 @@ class App:
             **({"local": self._local} if self._local is not None else {}),
             **({"upstream": self._upstream} if self._upstream is not None else {}),
             **({"documents": wiring.document_fills.flights} if wiring.document_fills is not None else {}),
+            **({"embeddings": wiring.embeddings.calls} if wiring.embeddings is not None else {}),
         }
         self._metrics.account(self._accounts.routes, self._accounts.limited)
         self._metrics.watch(

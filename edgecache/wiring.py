@@ -1,6 +1,7 @@
 """What answers requests, put together of a node's parts."""
 
 import math
+import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -21,17 +22,22 @@ from edgecache.core.tags import Tag
 from edgecache.decide import Decider
 from edgecache.edge.calls import Calls
 from edgecache.edge.documents import Documents
+from edgecache.edge.embeddings import Embeddings
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.proxy import Proxy
 from edgecache.edge.purge_api import PurgeApi
 from edgecache.edge.push_api import PushApi
+from edgecache.edge.relay import Relay
 from edgecache.edge.requests import BodyBudget
+from edgecache.edge.rights import Rights
 from edgecache.edge.spend_api import SpendApi
-from edgecache.edge.websockets import SocketLimits
+from edgecache.edge.spoken import Spoken
+from edgecache.edge.websockets import SocketLimits, WebSockets
 from edgecache.flow.admit import Admission
 from edgecache.flow.changes import Changes
 from edgecache.flow.document_fills import DocumentFills
 from edgecache.flow.documents import DocumentFlow
+from edgecache.flow.embeddings import EmbeddingFlow
 from edgecache.flow.fence import Fence
 from edgecache.flow.fills import Fills
 from edgecache.flow.push import Push
@@ -95,6 +101,7 @@ class Wiring:
         self._bodies = BodyBudget(settings.limits.bodies)
         self.fills = self._fills()
         self.document_fills: DocumentFills | None = None
+        self.embeddings: EmbeddingFlow | None = None
         self.changes: Changes | None = None
         self.calls = Calls(self._purges(), self._pushes(), SpendApi(self._parts.accounts, self._parts.tokens))
         self.proxy = self._proxy(self._flow(), self._documents())
@@ -183,44 +190,84 @@ class Wiring:
         return Documents(flow, parts.metrics, node=self._settings.node_name)
 
     def _proxy(self, flow: Flow, documents: Documents | None) -> Proxy:
-        parts = self._parts
-        anonymous = self._settings.anonymous
+        parts, settings = self._parts, self._settings
+        anonymous = settings.anonymous
         callers = Callers(
             parts.tokens,
             secret=self._secret,
             anonymous=Scope(anonymous) if anonymous else None,
-            local_only=not self._settings.anonymous_scope,
+            local_only=not settings.anonymous_scope,
         )
-        return Proxy(
+        keyed = frozenset(upstream.name for upstream in settings.upstream if upstream.key)
+        rights = Rights(callers, keyed=keyed, upstreams=frozenset(upstream.name for upstream in settings.upstream))
+        relay = Relay(
+            parts.upstream,
+            parts.book,
+            rights.identify,
+            parts.metrics,
+            keyed=bool(keyed),
+            names=local_names(settings.local),
+            node=settings.node_name,
+        )
+        spoken = Spoken(
             flow,
             parts.book,
-            callers,
             parts.tokens,
-            parts.upstream,
-            parts.upgrades,
-            self.calls,
-            documents,
+            rights,
+            relay,
             parts.metrics,
             parts.accounts,
-            keyed=frozenset(u.name for u in self._settings.upstream if u.key),
-            upstreams=frozenset(u.name for u in self._settings.upstream),
-            names=local_names(self._settings.local),
             secret=self._secret,
-            node=self._settings.node_name,
-            body_limit=self._settings.limits.body,
+            node=settings.node_name,
+            body_limit=settings.limits.body,
             bodies=self._bodies,
-            sockets=self._sockets(),
             clock=self._clock,
         )
+        sockets = self._sockets(relay, callers)
+        embeddings = self._embeddings(rights, relay)
+        return Proxy(parts.book, rights, self.calls, sockets, spoken, embeddings, documents, relay, parts.metrics)
 
-    def _sockets(self) -> SocketLimits:
-        limits = self._settings.limits
-        return SocketLimits(limits.websockets, limits.websocket_message, limits.websocket_idle, self._settings.drain)
+    def _embeddings(self, rights: Rights, relay: Relay) -> Embeddings | None:
+        parts, settings = self._parts, self._settings
+        if parts.upstream is None:
+            return None
+        self.embeddings = EmbeddingFlow(
+            parts.exact, parts.storage.store, parts.fence, self.fills.admission, parts.upstream, parts.accounts
+        )
+        return Embeddings(
+            self.embeddings,
+            parts.book,
+            relay,
+            parts.metrics,
+            identify=rights.identify,
+            check_key=rights.check_key,
+            secret=self._secret,
+            node=settings.node_name,
+            body_limit=settings.limits.body,
+            bodies=self._bodies,
+        )
+
+    def _sockets(self, relay: Relay, callers: Callers) -> WebSockets:
+        parts, limits = self._parts, self._settings.limits
+        return WebSockets(
+            parts.upgrades,
+            relay,
+            callers,
+            parts.metrics,
+            under=lambda: (parts.book.generation, parts.tokens.generation),
+            limits=SocketLimits(
+                limits.websockets, limits.websocket_message, limits.websocket_idle, self._settings.drain
+            ),
+            node=self._settings.node_name,
+            random=os.urandom,
+        )
 
     async def close(self) -> None:
         """Waits until what requests changed is in the log, then ends all fills. Safe twice."""
         async with AsyncExitStack() as stack:  # the last comes first; each is closed, whatever becomes of the others
             stack.push_async_callback(self.fills.flights.close)
+            if self.embeddings is not None:
+                stack.push_async_callback(self.embeddings.calls.close)
             if self.document_fills is not None:
                 stack.push_async_callback(self.document_fills.flights.close)
             if self.changes is not None:

@@ -1,315 +1,94 @@
-"""The traffic listener: which requests are ours to answer, whose they are, and what is passed through."""
+"""The traffic listener: which requests are ours to answer, and who answers them."""
 
-import asyncio
-import os
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
-import msgspec
 from aiohttp import web
 
-from edgecache.account.callers import By, Caller, Callers
-from edgecache.account.tokens import Tokens
-from edgecache.core.entry import Entry
-from edgecache.core.policy import Mode, Route, Tier
-from edgecache.core.ports import Call, Spending, Upgrades, Upstream
-from edgecache.core.tags import keys
-from edgecache.edge import prepared, respond
+from edgecache.core.policy import Mode
 from edgecache.edge.calls import Api
 from edgecache.edge.documents import Documents
+from edgecache.edge.embeddings import Embeddings
 from edgecache.edge.handshake import is_handshake
 from edgecache.edge.metrics import Metrics
-from edgecache.edge.readings import LARGEST, Reading, Readings
-from edgecache.edge.relay import TAGS, Relay, forwarded, unlisted
-from edgecache.edge.requests import (
-    CREDENTIAL_HEADERS,
-    LIKE_FRAMING,
-    BodyBudget,
-    body,
-    cookies,
-    credential,
-    is_relative,
-    target,
-)
+from edgecache.edge.relay import Relay
+from edgecache.edge.requests import target
+from edgecache.edge.rights import Rights
 from edgecache.edge.server import error_response
-from edgecache.edge.websockets import SocketLimits, WebSockets
-from edgecache.errors import BadRequest, RequestError, Unauthenticated, UnsupportedMedia
-from edgecache.flow.asking import COUNTED_HEADERS, settle
-from edgecache.flow.story import Flow
-from edgecache.flow.tiers import Ask, Asked
+from edgecache.edge.spoken import Spoken
+from edgecache.edge.websockets import WebSockets
+from edgecache.errors import RequestError
 from edgecache.policy_book import PolicyBook
-from edgecache.wire import surrogate
-from edgecache.wire.dialect import Dialect, Request
+from edgecache.wire import embeddings
 from edgecache.wire.dialects import of_path
 
 MODELS_PATH = "/v1/models"
 
-COUNTED = frozenset(
-    name.encode() for name in (*CREDENTIAL_HEADERS, *COUNTED_HEADERS, *LIKE_FRAMING, TAGS, "content-encoding", "host")
-)
-"""Headers that, with target and body, settle everything about a request that can be remembered."""
-REMEMBERED = 32 << 20
-"""Bytes that readings of earlier requests may cost."""
-INLINE = 256 << 10
-"""Bytes of the largest body that is read on the event loop."""
-LARGE = 1 << 20
-"""Bytes above which a body is read by one of `LARGE_READERS` threads."""
-LARGE_READERS = 2
-
 
 class Proxy:
-    """`keyed` names the upstreams with a key of their own, `names` what the local model is called."""
+    """`embeddings` and `documents` are None where there is no upstream to have them from."""
 
     def __init__(
         self,
-        flow: Flow,
         book: PolicyBook,
-        callers: Callers,
-        tokens: Tokens,
-        upstream: Upstream | None,
-        upgrades: Upgrades | None,
+        rights: Rights,
         calls: Api,
+        sockets: WebSockets,
+        spoken: Spoken,
+        embeddings: Embeddings | None,
         documents: Documents | None,
+        relay: Relay,
         metrics: Metrics,
-        accounts: Spending,
-        *,
-        keyed: frozenset[str],
-        upstreams: frozenset[str],
-        names: tuple[str, ...],
-        secret: bytes,
-        node: str,
-        body_limit: int,
-        bodies: BodyBudget,
-        sockets: SocketLimits,
-        clock: Callable[[], float],
     ) -> None:
-        self._flow = flow
         self._book = book
-        self._callers = callers
-        self._tokens = tokens
+        self._rights = rights
         self._calls = calls
+        self.sockets = sockets
+        self._spoken = spoken
+        self._embeddings = embeddings
         self._documents = documents
+        self._relay = relay
         self._metrics = metrics
-        self._accounts = accounts
-        self._keyed = keyed
-        self._upstreams = upstreams
-        self._relay = Relay(upstream, book, self._identify, metrics, keyed=bool(keyed), names=names, node=node)
-        self.sockets = WebSockets(
-            upgrades,
-            self._relay,
-            callers,
-            metrics,
-            under=lambda: (book.generation, tokens.generation),
-            limits=sockets,
-            node=node,
-            random=os.urandom,
-        )
-        self._secret = secret
-        self._node = node
-        self._body_limit = body_limit
-        self._bodies = bodies
-        self._readers = ThreadPoolExecutor(LARGE_READERS, "large-bodies")
-        self._clock = clock
-        self._readings = Readings(REMEMBERED, COUNTED)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Every request of the traffic listener."""
         started = time.perf_counter()
-        if request.method == "POST" and self._readings.knows(request.raw_path):
-            response = await self._short_way(request, started)
+        if self._spoken.knows(request):
+            response = await self._spoken.short_way(request, started)
             if response is not None:
                 return response
         try:
             path, query = target(request)
-            if self._calls.owns(request.method, path):
-                return await self._calls.handle(request)
-            if is_handshake(request):
-                return await self.sockets.handle(request, path, query)
-            dialect = of_path(path)
-            if request.method == "POST" and dialect is not None and self._book.policy.names_path(path):
-                return await self._spoken(request, dialect, path, query, started)
-            if request.method == "GET" and path == MODELS_PATH:
-                return await self._relay.models(request, path, query)
-            document = await self._document(request, path, query)
-            return document or await self._relay.pass_through(request, path, query)
+            return await self._handle(request, path, query, started)
         except RequestError as error:
             self._metrics.tally("none", "error").add(0)
             return error_response(error, request.path)
+
+    async def _handle(self, request: web.BaseRequest, path: str, query: str, started: float) -> web.StreamResponse:
+        if self._calls.owns(request.method, path):
+            return await self._calls.handle(request)
+        if is_handshake(request):
+            return await self.sockets.handle(request, path, query)
+        if request.method == "POST" and self._book.policy.names_path(path):
+            dialect = of_path(path)
+            if dialect is not None:
+                return await self._spoken.handle(request, dialect, path, query, started)
+            if self._embeddings is not None and path.endswith(embeddings.SUFFIX):
+                return await self._embeddings.handle(request, path, query)
+        if request.method == "GET" and path == MODELS_PATH:
+            return await self._relay.models(request, path, query)
+        document = await self._document(request, path, query)
+        return document or await self._relay.pass_through(request, path, query)
 
     async def _document(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse | None:
         """None where no rule of mode `http` is for this path and caller."""
         if self._documents is None or not self._book.policy.names_path(path):
             return None
-        caller = self._identify(request)
+        caller = self._rights.identify(request)
         route = self._book.policy.choose(path, "", caller.scope)
         if route is None or route.mode is not Mode.HTTP:
             return None
-        self._check_key(caller, route, path)
+        self._rights.check_key(caller, route, path)
         return await self._documents.handle(request, path, query, route, caller)
 
-    # --- dialects-------------------------------------------------------------------------------------------------
-
-    async def _short_way(self, request: web.BaseRequest, started: float) -> web.StreamResponse | None:
-        """A request that was read before, if it is an exact hit from memory. What it reads is kept by the request."""
-        length = request.content_length
-        if length is None or length > LARGEST or "Expect" in request.headers:
-            return None
-        key = self._readings.key(await request.read(), request.raw_path, request.raw_headers)
-        reading = self._readings.find(key, (self._book.generation, self._tokens.generation))
-        return None if reading is None else self._again(request, reading, started)
-
-    async def _spoken(
-        self, request: web.BaseRequest, dialect: Dialect, path: str, query: str, started: float
-    ) -> web.StreamResponse:
-        self._identify(request)  # before the body is read, which may take long
-        raw = await body(request, self._body_limit, self._bodies)
-        under = (self._book.generation, self._tokens.generation)
-        caller = self._identify(request)  # and after: a token may have been revoked meanwhile
-        key = self._readings.key(raw, request.raw_path, request.raw_headers)
-        reading = self._readings.find(key, under)
-        if reading is None:
-            asked = await self._asked(request, dialect, path, query, raw, caller)
-            if asked is None:
-                return await self._relay.pass_through(request, path, query, raw)
-            reading = self._readings.put(key, asked, under)
-        return self._again(request, reading, started) or await self._answer(request, path, query, reading, started)
-
-    def _again(self, request: web.BaseRequest, reading: Reading, started: float) -> web.StreamResponse | None:
-        """An exact hit from memory, if it is one. Its head is made anew every second, or when anything changed."""
-        asked = reading.asked
-        if (asked.route.pace and asked.request.stream) or self._accounts.counts_hits(asked.scope, asked.route.name):
-            return None
-        now = self._clock()
-        entry = None
-        if reading.second == int(now):
-            entry = self._flow.same_entry(reading.asked, reading.tags, reading.seen, now)
-        if entry is None:
-            entry = self._flow.exact_entry(reading.asked)
-            if entry is None or not self._remember(reading, entry, now):
-                return None
-        body = self._flow.presenter.presented(entry, reading.asked)
-        if body is None:
-            return None
-        self._accounts.saved(asked.scope, asked.route.name, entry.model, entry.usage)
-        reading.tally.add(time.perf_counter() - started)
-        if reading.head is not None and len(body) <= prepared.LARGEST and prepared.takes_prepared(request):
-            return prepared.Prepared(reading.head + body)
-        return respond.whole(self._flow.presenter.answer(entry, reading.asked, body), self._node)
-
-    def _remember(self, reading: Reading, entry: Entry, now: float) -> bool:
-        """False where this entry cannot be told in the request's dialect."""
-        answer = self._flow.presenter.serve(entry, reading.asked)
-        if answer is None:
-            return False
-        reading.tags, reading.seen, reading.second = entry.tags, self._flow.horizon(), int(now)
-        headers = respond.headers_of(answer, self._node)
-        headers.popall("Content-Length", None)
-        reading.head = prepared.head(headers, len(answer.body), now)
-        reading.tally = self._metrics.tally(answer.trace.route, answer.trace.name)
-        return True
-
-    async def _answer(
-        self, request: web.BaseRequest, path: str, query: str, reading: Reading, started: float
-    ) -> web.StreamResponse:
-        asked = reading.asked
-        answer = await self._flow.answer(self._with_call(asked, request, path, query))
-        if answer.trace.hit or answer.trace.served_stale:
-            self._accounts.saved(asked.scope, asked.route.name, answer.trace.model, answer.usage)
-        try:
-            if answer.stream is None:
-                return respond.whole(answer, self._node)
-            return await respond.streamed(request, answer, self._node)
-        finally:
-            await answer.close()
-            self._metrics.tally(answer.trace.route, answer.trace.name).add(time.perf_counter() - started)
-
-    async def _asked(
-        self, request: web.BaseRequest, dialect: Dialect, path: str, query: str, raw: bytes, caller: Caller
-    ) -> Asked | None:
-        """None where no rule matches, or the body is compressed: then it is passed through as it came."""
-        if request.headers.get("content-encoding", "identity").lower() != "identity":
-            if caller.by is By.TOKEN:
-                raise UnsupportedMedia("A body with a Content-Encoding is not read here: send it as plain JSON.")
-            return None
-        read = dialect.read(raw, path) if len(raw) <= INLINE else await self._read_aside(dialect, raw, path)
-        route = self._book.policy.choose(path, read.model, caller.scope)
-        if route is None or route.mode is Mode.HTTP:
-            return None
-        self._check_key(caller, route, path)
-        return self._settled(request, path, query, read, caller, route)
-
-    async def _read_aside(self, dialect: Dialect, raw: bytes, path: str) -> Request:
-        """In a thread; the largest in few of their own, so that none of the others waits for them."""
-        readers = self._readers if len(raw) > LARGE else None
-        return await asyncio.get_running_loop().run_in_executor(readers, dialect.read, raw, path)
-
-    def _settled(
-        self, request: web.BaseRequest, path: str, query: str, read: Request, caller: Caller, route: Route
-    ) -> Asked:
-        asked = settle(
-            read, caller.scope, route, path=path, query=query, headers=_counted(request), secret=self._secret
-        )
-        claimed = self._claimed(request, route) if asked.identity is not None else ()
-        if not claimed:
-            return asked
-        return msgspec.structs.replace(asked, tags=tuple(dict.fromkeys((*asked.tags, *keys(claimed)))))
-
-    def _claimed(self, request: web.BaseRequest, route: Route) -> tuple[str, ...]:
-        """The keys an application says its prompt was made from."""
-        if not route.request_tags or TAGS not in request.headers:
-            return ()
-        value = " ".join(request.headers.getall(TAGS))
-        found = surrogate.split_keys(value)
-        if problems := surrogate.problems(found, length=len(value.encode(errors="replace"))):
-            raise BadRequest("; ".join(problems), param="Surrogate-Key")
-        return found
-
-    def _check_key(self, caller: Caller, route: Route, path: str) -> None:
-        """Where our key would be used, the caller needs one of ours: never an open relay."""
-        if caller.by is By.TOKEN and is_relative(path):
-            raise unlisted(path)
-        if Tier.UPSTREAM in route.tiers and self._uses_key(route) and caller.by is not By.TOKEN:
-            raise Unauthenticated(
-                "This route uses the operator's provider key: send a token made with `edgecache token create`."
-            )
-
-    def _uses_key(self, route: Route) -> bool:
-        return bool(self._keyed & (set(route.upstreams) or self._upstreams))
-
-    def _with_call(self, asked: Asked, request: web.BaseRequest, path: str, query: str) -> Ask:
-        by_token = self._by_token(request)
-        call = Call(
-            method="POST",
-            path=path,
-            query=query,
-            headers=forwarded(request, by_token),
-            body=asked.request.body,
-            upstreams=asked.route.upstreams,
-            configured_key=by_token,
-        )
-        return Ask(
-            request=asked.request,
-            identity=asked.identity,
-            scope=asked.scope,
-            route=asked.route,
-            tags=asked.tags,
-            filler=asked.filler,
-            demands=asked.demands,
-            sources=asked.sources,
-            why=asked.why,
-            ignored=asked.ignored,
-            call=call,
-        )
-
-    def _identify(self, request: web.BaseRequest) -> Caller:
-        headers = request.headers
-        return self._callers.identify(credential(headers), headers.get("Host", ""), cookies(headers))
-
-    def _by_token(self, request: web.BaseRequest) -> bool:
-        return self._identify(request).by is By.TOKEN
-
-
-def _counted(request: web.BaseRequest) -> dict[str, str]:
-    """Headers that say what is asked, all values of each."""
-    return {n: ", ".join(request.headers.getall(n)) for n in COUNTED_HEADERS if n in request.headers}
+    def __repr__(self) -> str:
+        return f"<Proxy {self._spoken!r}>"

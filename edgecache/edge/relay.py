@@ -12,6 +12,7 @@ from edgecache.edge.metrics import Metrics
 from edgecache.edge.requests import CREDENTIAL_HEADERS, continue_if_expected, is_relative, streamed_body
 from edgecache.errors import Forbidden, NotFound, RequestError, Unauthenticated
 from edgecache.policy_book import PolicyBook
+from edgecache.wire import embeddings
 from edgecache.wire.dialects import of_path
 from edgecache.wire.openai_models import models_added, models_body
 
@@ -76,7 +77,8 @@ class Relay:
         `upgrade`, for a WebSocket. Raises RequestError for none.
         """
         route = self._book.policy.choose(path, "", caller.scope)
-        unread = of_path(path) is None or (upgrade and path.endswith(SPOKEN_IN_SOCKETS))
+        read = of_path(path) is not None or path.endswith(embeddings.SUFFIX)
+        unread = not read or (upgrade and path.endswith(SPOKEN_IN_SOCKETS))
         by_rule = route is not None and Tier.UPSTREAM in route.tiers and unread
         self._check_relay(caller, path, listed=by_rule)
         return route.upstreams if route is not None else ()

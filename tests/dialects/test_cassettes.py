@@ -6,7 +6,6 @@ What is told at the end of the run says how many took each step, and of all othe
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cassettes import exchanges
@@ -31,12 +30,7 @@ LEAST = {
 """How many exchanges of a dialect are hits at least, by step."""
 
 
-def marked(dialect: str | None) -> Any:
-    passed = pytest.mark.xfail(strict=True, reason="embeddings are passed through")
-    return pytest.param(dialect, marks=passed if dialect == "openai.embeddings" else ())
-
-
-@pytest.mark.parametrize("dialect", [marked(name) for name in BY_DIALECT], ids=str)
+@pytest.mark.parametrize("dialect", BY_DIALECT, ids=str)
 async def test_replayed(dialect: str | None, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     chosen = BY_DIALECT[dialect]
     replay = Replay(chosen)

@@ -28,7 +28,7 @@ async def upstream():
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY", "M-SEARCH"])
 @pytest.mark.parametrize(
     "target",
-    ["/v1/files", "/v1/files/a%2Fb%20c?x=%41&y=&&z=a+b%20c&x=2", "/", "/%C3%A4?", "/a//b/../c;d=1", "/v1/embeddings?q"],
+    ["/v1/files", "/v1/files/a%2Fb%20c?x=%41&y=&&z=a+b%20c&x=2", "/", "/%C3%A4?", "/a//b/../c;d=1", "/v1/moderations?q"],
 )
 async def test_method_target_and_bodies_are_untouched(
     node: Node, upstream: ScriptedUpstream, method: str, target: str
@@ -183,10 +183,10 @@ async def test_what_is_refused_is_refused_before_the_body_is_sent(tmp_path: Path
 
 async def test_without_an_upstream_other_paths_are_not_found(tmp_path: Path) -> None:
     async with running_node(tmp_path) as node:
-        for method, path in (("GET", "/v1/files"), ("POST", "/v1/embeddings"), ("GET", "/"), ("HEAD", "/v1/models")):
+        for method, path in (("GET", "/v1/files"), ("POST", "/v1/moderations"), ("GET", "/"), ("HEAD", "/v1/models")):
             refused = await node.ask(method, path)
             assert refused.status == 404
-        refused = await node.ask("POST", "/v1/embeddings", b"{}", headers=JSON)
+        refused = await node.ask("POST", "/v1/moderations", b"{}", headers=JSON)
         assert "No upstream is configured" in refused.error["message"]
         assert "/v1/chat/completions" in refused.error["message"]
         unknown = await node.chat("Hi")
