@@ -28,7 +28,7 @@ async def upstream():
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY", "M-SEARCH"])
 @pytest.mark.parametrize(
     "target",
-    ["/v1/files", "/v1/files/a%2Fb%20c?x=%41&y=&&z=a+b%20c&x=2", "/", "/%C3%A4?", "/a//b/../c;d=1", "/v1/moderations?q"],
+    ["/v1/files", "/v1/files/a%2Fb%20c?x=%41&y=&&z=a+b%20c&x=2", "/", "/%C3%A4?", "/a//b/../c;d=1", "/v1/evals?q"],
 )
 async def test_method_target_and_bodies_are_untouched(
     node: Node, upstream: ScriptedUpstream, method: str, target: str

@@ -1,4 +1,4 @@
-"""One answer, every dialect: what was filled through one serves the others; an upstream may speak another than the client."""
+"""One answer, every dialect: what was filled through one serves the others; upstreams may speak another than clients."""
 
 import json
 from pathlib import Path
@@ -158,10 +158,12 @@ async def test_what_only_one_dialect_can_ask_serves_no_other(tmp_path: Path, pat
 
 async def test_an_answer_that_another_dialect_cannot_tell_is_asked_for(tmp_path: Path) -> None:
     """Citations have no place in chat: who asks there gets an answer of its own."""
+    where = {"document_index": 0, "document_title": None, "start_char_index": 0, "end_char_index": 2}
+    citation = {"type": "char_location", "cited_text": "So", **where}
     cited = {
         "id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn",
         "stop_sequence": None, "usage": {"input_tokens": 1, "output_tokens": 1},
-        "content": [{"type": "text", "text": "So.", "citations": [{"type": "char_location", "cited_text": "So", "document_index": 0, "document_title": None, "start_char_index": 0, "end_char_index": 2}]}],
+        "content": [{"type": "text", "text": "So.", "citations": [citation]}],
     }  # fmt: skip
     async with ScriptedUpstream(script=provider) as upstream, running_node(tmp_path, upstream=upstream) as node:
         upstream.enqueue(Answer(body=json.dumps(cited).encode()))
@@ -277,7 +279,7 @@ async def test_a_response_that_the_provider_does_not_keep_serves_every_dialect(t
 
 
 async def test_who_may_go_on_with_a_response_gets_only_one_that_is_kept(tmp_path: Path) -> None:
-    """`store` is true where nothing is said: what another dialect's provider answered, or did not keep, is no answer."""
+    """`store` is true where nothing is said: what another dialect's provider answered, or one without, is no answer."""
     async with ScriptedUpstream(script=provider) as upstream, running_node(tmp_path, upstream=upstream) as node:
         upstream.enqueue(response(store=False), response(store=True))
         cached = [
