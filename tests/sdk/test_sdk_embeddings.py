@@ -1,12 +1,10 @@
 """OpenAI's SDK and embeddings: each input of a batch is an answer of its own."""
 
 import openai
-import pytest
 from providers import vector_of
 
 from edgecache.testing.scripted_upstream import ScriptedUpstream
 
-pytestmark = pytest.mark.xfail(strict=True, reason="embeddings are passed through")
 MODEL = "text-embedding-3-small"
 
 
