@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from edgecache.core.ports import Link
+from edgecache.core.links import Link
 from edgecache.wire.websocket import Code, Ending, Frames, close_frame
 
 CLOSING = 10.0

@@ -9,7 +9,8 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from edgecache.account.callers import By, Caller, Callers
-from edgecache.core.ports import Call, Handshake, Link, Upgrades
+from edgecache.core.links import Handshake, Link, Upgrades
+from edgecache.core.ports import Call
 from edgecache.edge.handshake import check_handshake, check_origin, shown_key, to_upstream
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.relay import Relay

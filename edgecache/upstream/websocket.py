@@ -9,7 +9,8 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from edgecache.core.ports import Call, Handshake
+from edgecache.core.links import Handshake
+from edgecache.core.ports import Call
 from edgecache.errors import (
     BadRequest,
     EdgecacheError,

@@ -1,4 +1,4 @@
-"""One answer, every dialect: what was filled through one serves the others; upstreams may speak another than clients."""
+"""One answer, every dialect: what was filled through one serves the others; upstreams may speak another."""
 
 import json
 from pathlib import Path

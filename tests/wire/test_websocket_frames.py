@@ -1,5 +1,7 @@
 """Frames as they pass by (RFC 6455 section 5): what is given on, and what ends a connection."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,7 +49,7 @@ def test_stopped_means_whole_frames(masked: bool, cuts: list[int], stop: int) ->
     content = messages(masked)
     edges = sorted({0, len(content), *(cut for cut in cuts if cut < len(content))})
     frames, given_on, last = Frames(masked=masked, limit=LIMIT), b"", 0
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         if begin >= stop:
             frames.stop()
         given_on += frames.feed(content[begin:end])
