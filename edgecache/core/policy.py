@@ -62,8 +62,15 @@ SPOKEN = (
     "/v1/messages",
     "/v1/messages/count_tokens",
     "/v1/responses",
+    "/openai/deployments/*/chat/completions",
+    "/openai/deployments/*/completions",
+    "/openai/deployments/*/embeddings",
+    "/openai/responses",
+    "/openai/v1/chat/completions",
+    "/openai/v1/embeddings",
+    "/openai/v1/responses",
 )
-"""Where the dialects are spoken that are read here, and what belongs to them."""
+"""Where the dialects are spoken that are read here, and what belongs to them; at OpenAI, Anthropic and Azure."""
 
 
 class Tier(StrEnum):

@@ -20,6 +20,7 @@ from edgecache.flow.embedding_asks import Wants
 from edgecache.flow.fence import Fence
 from edgecache.flow.heads import Head, upstream_head
 from edgecache.flow.recently import Recently
+from edgecache.flow.tiers import OF_ONE_CALLER
 from edgecache.wire.embeddings import DIALECT, Input, Part, asked_as, asking, split, usage_of
 
 LARGEST = 64 << 20
@@ -28,12 +29,6 @@ AT_A_TIME = 32
 """Entries that are looked up, or stored, at once."""
 REFRESH_PAUSE = 1.0
 """Seconds between two attempts to replace a stale embedding."""
-
-_OF_ONE_CALLER = frozenset({
-    "accept-encoding", "content-length", "range", "if-match", "if-none-match", "if-modified-since",
-    "if-unmodified-since", "if-range", "if",
-})  # fmt: skip
-"""Request headers that ask for another form of the answer than the whole of it (RFC 9110 sections 13 and 14)."""
 
 T = TypeVar("T")
 
@@ -246,7 +241,7 @@ def _tagged(flight: Flight[Came], head: Head) -> Head:
 
 def _storable(wants: Wants, body: bytes) -> Call:
     """The call as anyone would make it: what comes is for others too."""
-    headers = tuple(pair for pair in wants.call.headers if pair[0].lower() not in _OF_ONE_CALLER)
+    headers = tuple(pair for pair in wants.call.headers if pair[0].lower() not in OF_ONE_CALLER)
     return formed(wants, msgspec.structs.replace(wants.call, headers=headers, body=body))
 
 

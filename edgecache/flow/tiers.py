@@ -26,7 +26,7 @@ from edgecache.flow.heads import Head, of_route, upstream_head
 from edgecache.wire.dialect import Request
 from edgecache.wire.dialects import BY_NAME
 
-_OF_ONE_CALLER = frozenset({
+OF_ONE_CALLER = frozenset({
     "accept-encoding", "content-length", "range", "if-match", "if-none-match", "if-modified-since",
     "if-unmodified-since", "if-range", "if",
 })  # fmt: skip
@@ -170,7 +170,7 @@ class Tiers:
 def _storable(ask: Ask) -> Call:
     """The call as anyone would make it: what comes is for others too."""
     body = BY_NAME[ask.request.dialect].asking(ask.request)
-    headers = tuple(pair for pair in ask.call.headers if pair[0].lower() not in _OF_ONE_CALLER)
+    headers = tuple(pair for pair in ask.call.headers if pair[0].lower() not in OF_ONE_CALLER)
     return _with_forms(ask, msgspec.structs.replace(ask.call, headers=headers, body=body))
 
 

@@ -137,21 +137,25 @@ def test_core_imports_only_the_standard_library_and_msgspec() -> None:
     assert found == []
 
 
+PORTS = ("ports.py", "links.py")
+
+
 def test_core_and_wire_never_wait() -> None:
-    """Protocols in ports.py say what rooms await; nothing else there is asynchronous."""
+    """Protocols in ports.py and links.py say what rooms await; nothing else there is asynchronous."""
     waiting = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
     found = [
         f"{path.relative_to(PACKAGE)}:{node.lineno}"
         for path in FILES
-        if room(path) in ("core", "wire") and path.name != "ports.py"
+        if room(path) in ("core", "wire") and path.name not in PORTS
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, waiting)
     ]
     assert found == []
 
 
-def test_ports_hold_no_behaviour() -> None:
-    tree = ast.parse((PACKAGE / "core" / "ports.py").read_text())
+@pytest.mark.parametrize("name", PORTS)
+def test_ports_hold_no_behaviour(name: str) -> None:
+    tree = ast.parse((PACKAGE / "core" / name).read_text())
     bodies = [node.body for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     assert bodies
     assert all(isinstance(statement, ast.Expr | ast.Pass) for body in bodies for statement in body)

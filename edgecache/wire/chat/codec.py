@@ -52,6 +52,8 @@ class Chat:
         return None if request.include_usage else without_usage
 
     def reply(self, framing: Framing, body: bytes) -> Reply:
+        if not summarise(framing, body).finished:
+            raise Untellable("it did not come to its end")
         try:
             answer = msgspec.json.decode(body) if framing is Framing.JSON else gather(events(body))
         except (msgspec.DecodeError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:

@@ -214,6 +214,8 @@ def _choice(value: Any) -> ToolChoice | None:
         return ToolChoice(kind=value)
     _only(value, "type", "function")
     _only(value["function"], "name")
+    if value["type"] != "function":
+        raise _Unknown
     return ToolChoice(kind="tool", name=_typed(value["function"]["name"], str))
 
 

@@ -95,12 +95,18 @@ class Reader:
         self._usage = to_usage(chunk.get("usage")) or self._usage
         if not self._begun:
             self._begun = True
-            yield Begin(id=chunk.get("id") or "", model=chunk.get("model") or "", created=chunk.get("created") or 0)
+            head = (_typed(chunk.get("id") or "", str), _typed(chunk.get("model") or "", str))
+            yield Begin(id=head[0], model=head[1], created=_typed(chunk.get("created") or 0, int))
         for choice in chunk.get("choices") or ():
-            number = choice.get("index") or 0
+            number = _typed(choice.get("index") or 0, int)
             yield from _deltas(choice.get("delta") or {}, number)
             if choice.get("finish_reason"):
-                yield Finish(finish=choice["finish_reason"], choice=number)
+                yield Finish(finish=_typed(choice["finish_reason"], str), choice=number)
+
+
+def _typed(value: Any, kind: Any) -> Any:
+    """Raises ValueError (msgspec's) for another type."""
+    return msgspec.convert(value, kind, strict=True)
 
 
 def _deltas(delta: Mapping[str, Any], number: int) -> Iterator[Delta]:
@@ -109,12 +115,13 @@ def _deltas(delta: Mapping[str, Any], number: int) -> Iterator[Delta]:
             yield ThinkingDelta(text=delta[name], choice=number)
             break
     if delta.get("content"):
-        yield TextDelta(text=delta["content"], choice=number)
+        yield TextDelta(text=_typed(delta["content"], str), choice=number)
     if delta.get("refusal"):
-        yield TextDelta(text=delta["refusal"], choice=number, refusal=True)
+        yield TextDelta(text=_typed(delta["refusal"], str), choice=number, refusal=True)
     for call in delta.get("tool_calls") or ():
-        function = call.get("function") or {}
+        function, at = call.get("function") or {}, _typed(call["index"], int)
         if call.get("id"):
-            yield ToolBegin(at=call["index"], id=call["id"], name=function.get("name") or "", choice=number)
+            name = _typed(function.get("name") or "", str)
+            yield ToolBegin(at=at, id=_typed(call["id"], str), name=name, choice=number)
         if function.get("arguments"):
-            yield ToolDelta(at=call["index"], arguments=function["arguments"], choice=number)
+            yield ToolDelta(at=at, arguments=_typed(function["arguments"], str), choice=number)

@@ -59,8 +59,9 @@ def _message(message: Message) -> Iterator[dict[str, Any]]:
     told: dict[str, Any] = {"role": message.role, "content": _plain(content) if content else None, **named}
     if calls:
         told["tool_calls"] = calls
-    if content or calls:
-        yield told
+    if not content and not calls:
+        raise Untranslatable("A message says nothing that OpenAI chat has a place for.")
+    yield told
 
 
 def _plain(content: list[dict[str, Any]]) -> Any:
