@@ -8,7 +8,7 @@ from asking import ENOUGH, NEVER, SOON, UNBROKEN, Clock, always, call, opened, p
 from edgecache.errors import Overloaded, UpstreamBroken, UpstreamTimeout
 from edgecache.testing.scripted_upstream import Answer, ScriptedUpstream, Step
 from edgecache.testing.virtual_time import run_virtual
-from edgecache.upstream import State, Target, UpstreamPool, client
+from edgecache.upstream import Breaking, State, Target, UpstreamPool, client
 from edgecache.upstream.deadline import Deadline
 
 CALLERS = {"headers": [("Authorization", "Bearer sk-callers")], "configured_key": False}
@@ -156,7 +156,8 @@ async def test_within_an_order_who_has_a_place_is_asked_first() -> None:
         targets = target(first.url, concurrency=1, wait=NEVER, weight=1e9), target(second.url, "two", weight=1e-9)
         async with opened(*targets) as pool:
             one = await held(pool, first, call())
-            assert await read(await pool.send(call())) == b"200"
+            async with asyncio.timeout(10):
+                assert await read(await pool.send(call())) == b"200"
             hang.set()
             await read(await one)
 
@@ -263,15 +264,44 @@ async def test_no_attempt_begins_when_the_time_is_over() -> None:
 
 
 async def test_the_wait_for_a_place_counts_too() -> None:
-    hang = asyncio.Event()
-    async with ScriptedUpstream(script=lambda _: Answer(before_head=hang)) as upstream:
+    async with ScriptedUpstream(script=lambda _: Answer(chunks=[b"a", asyncio.Event()])) as upstream:
         one = target(upstream.url, concurrency=1, wait=NEVER, timers=timers(total=ENOUGH))
         async with opened(one) as pool:
+            unread = await pool.send(call())
+            async with asyncio.timeout(10):
+                with pytest.raises((UpstreamTimeout, Overloaded)):
+                    await pool.send(call())
+            await unread.close()
+
+
+async def test_a_breaker_that_opens_while_a_place_is_waited_for_takes_none() -> None:
+    clock = Clock()
+    async with ScriptedUpstream() as upstream:
+        one = target(upstream.url, concurrency=1, wait=ENOUGH)
+        async with opened(one, clock=clock, breaking=Breaking(least=1)) as pool:
+            upstream.enqueue(Answer(status=503, before_head=(hang := asyncio.Event())))
             first = await held(pool, upstream, call())
-            with pytest.raises((UpstreamTimeout, Overloaded)):
-                await pool.send(call())
-            with pytest.raises(UpstreamTimeout):
-                await first
+            waiting = asyncio.ensure_future(pool.send(call()))
+            await asyncio.sleep(0)
+            hang.set()
+            await read(await first)
+            with pytest.raises(Overloaded, match="left alone"):
+                await waiting
+            clock.now += 5.0
+            await read(await pool.send(call()))
+
+
+async def test_who_is_passed_over_on_the_way_costs_no_retry() -> None:
+    hang = asyncio.Event()
+    async with always(503) as first, ScriptedUpstream() as full, always(200) as third:
+        full.enqueue(Answer(before_head=hang))
+        targets = target(first.url), target(full.url, "full", order=1, concurrency=1, wait=0.0)
+        async with opened(*targets, target(third.url, "three", order=2)) as pool:
+            held_there = await held(pool, full, call(upstreams=("full",)))
+            assert await read(await pool.send(call())) == b"200"
+            assert pool.statistics().retries_left == 9
+            hang.set()
+            await read(await held_there)
 
 
 async def test_who_fails_in_mid_answer_is_left_alone_too() -> None:

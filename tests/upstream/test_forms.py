@@ -98,7 +98,8 @@ async def test_when_nobody_can_be_asked_the_reason_is_told() -> None:
 async def test_who_cannot_be_asked_now_is_told_before_who_can_never() -> None:
     hang = asyncio.Event()
     async with ScriptedUpstream(script=lambda _: Answer(before_head=hang)) as upstream:
-        targets = target(upstream.url, concurrency=1, wait=0.0), target("http://127.0.0.1:1", "two", speaks=(MESSAGES,))
+        never = target("http://127.0.0.1:1", "two", order=1, speaks=(MESSAGES,))
+        targets = target(upstream.url, concurrency=1, wait=0.0), never
         async with opened(*targets, breaking=Breaking()) as pool:
             first = asyncio.ensure_future(pool.send(call()))
             await upstream.wait_requests(1)

@@ -105,8 +105,12 @@ async def test_no_answer_is_not_well_and_the_wait_is_bounded() -> None:
 
 async def test_closing_ends_the_check_under_way() -> None:
     async with ScriptedUpstream(script=lambda _: Answer(before_head=asyncio.Event())) as upstream:
+        before = asyncio.all_tasks()
         async with opened(target(upstream.url, health="/health")):
             await upstream.wait_requests(1)
+            checking = asyncio.all_tasks() - before
+        assert any("watch" in repr(task.get_coro()) for task in checking)
+        assert not any("watch" in repr(task.get_coro()) for task in asyncio.all_tasks())
         await upstream.wait_connections(0)
 
 

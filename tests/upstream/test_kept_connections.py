@@ -57,6 +57,16 @@ async def test_what_is_safe_to_repeat_is_sent_once_more_over_a_new_connection(as
         assert (statistics.targets[0].requests, statistics.targets[0].retries, statistics.retries_left) == (3, 1, 9)
 
 
+async def test_another_kept_connection_is_not_taken_for_a_new_one() -> None:
+    async with Closing() as upstream, opened(target(upstream.url)) as pool:
+        replies = [await pool.send(get()) for _ in range(2)]
+        for reply in replies:
+            await read(reply)
+        assert upstream.accepted == 2
+        assert await read(await pool.send(get())) == b"ok"
+        assert (len(upstream.requests), upstream.accepted) == (4, 3)
+
+
 @pytest.mark.parametrize("body", [b"{}", None], ids=["bytes", "stream"])
 async def test_a_completion_may_have_been_made_so_a_post_is_not_repeated(body: bytes | None) -> None:
     async with Closing() as upstream, opened(target(upstream.url)) as pool:

@@ -5,7 +5,7 @@ import gzip
 import json
 
 import pytest
-from asking import ENOUGH, SOON, call, opened, read, target, timers
+from asking import ENOUGH, NEVER, SOON, call, opened, read, target, timers
 
 from edgecache.core.ports import Call
 from edgecache.errors import UpstreamBroken, UpstreamTimeout
@@ -109,10 +109,12 @@ async def test_what_was_held_comes_in_order_and_in_the_pieces_in_which_it_arrive
     ],
     ids=["passed through", "not a stream", "not 200", "compressed"],
 )
-async def test_nothing_else_is_held(asked: Call, answer: Answer) -> None:
+async def test_nothing_else_is_held(asked: Call, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reply_module, "OPENING_S", NEVER)
     async with ScriptedUpstream() as upstream, opened(target(upstream.url)) as pool:
         upstream.enqueue(answer)
-        reply = await pool.send(asked)
+        async with asyncio.timeout(10):
+            reply = await pool.send(asked)
         await reply.close()
 
 
@@ -143,7 +145,8 @@ async def test_holding_is_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> No
     rest = asyncio.Event()
     async with ScriptedUpstream() as upstream, opened(target(upstream.url)) as pool:
         upstream.enqueue(sse(PING, rest, TEXT))
-        reply = await pool.send(ours())
+        async with asyncio.timeout(10):
+            reply = await pool.send(ours())
         rest.set()
         assert await read(reply) == PING + TEXT
         assert pool.statistics().targets[0].failures == 0
