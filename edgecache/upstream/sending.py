@@ -79,7 +79,7 @@ class Sending:
 
     def _is_safe_to_repeat(self) -> bool:
         """The provider may have read it before it closed the connection. Its method says that this does no harm, or
-        its sender does: who sends an Idempotency-Key sends the request again itself.
+        its sender does, by an Idempotency-Key.
         """
         named = any(name.lower() == "idempotency-key" for name, _ in self._call.headers)
         return self._repeats and (self._call.method.upper() in IDEMPOTENT or named)
