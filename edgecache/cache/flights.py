@@ -111,6 +111,11 @@ class Flight(Generic[H]):
         return len(self._passengers)
 
     @property
+    def received(self) -> tuple[int, int]:
+        """Pieces and bytes that have come."""
+        return self._dropped + len(self._chunks), self._bytes
+
+    @property
     def joined(self) -> int:
         """How many came aboard after the first."""
         return max(0, self._boarded - 1)

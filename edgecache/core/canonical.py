@@ -39,7 +39,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     `fields` is all that is identity, under neutral names, with `text` taken out in such a way that no other request
     has the same `fields`. `text` is the last user text, empty where there is none to be fuzzy about. `model` is the
     one asked for. `exact_only` and `uncacheable` say why, where it is so; `of_agent` that the history holds calls or
-    results of tools.
+    results of tools. `apart` tells it from others that ask the same.
     """
 
     operation: str
@@ -49,6 +49,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     exact_only: str | None = None
     uncacheable: str | None = None
     of_agent: bool = False
+    apart: str = ""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -77,7 +78,7 @@ def identify(
     counted = {name: value for name, value in counted.items() if headers[name] not in _AS_GOOD_AS_NONE.get(name, ())}
     query = "" if query == _QUERY_AS_GOOD_AS_NONE else query
     text = normalise(question.text)
-    asked = (question.operation, question.model, question.fields)
+    asked = (question.operation, question.model, question.fields, question.apart)
     whole = (RULES, scope, asked, counted, _bytes(path), _bytes(query), [_bytes(rule) for rule in rules])
     partition = _digest(_encode(whole), secret, b"partition")
     key = _digest(partition + _bytes(text), secret, b"key")

@@ -66,7 +66,7 @@ def _question(question: Question, key: str, route: Route) -> Question:
     """With the model that the route sends it for, and apart from others where the request names a key."""
     if route.model and question.model:
         question = msgspec.structs.replace(question, model=route.model)
-    return msgspec.structs.replace(question, fields={**question.fields, "edgecache key": key}) if key else question
+    return msgspec.structs.replace(question, apart=key) if key else question
 
 
 def _why_not(request: Request, route: Route) -> str | None:

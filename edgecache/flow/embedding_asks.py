@@ -83,8 +83,7 @@ def settle(
     )
     if why:
         return asked, ()
-    shared = {**request.question.fields, **({"edgecache key": control.key} if control.key else {})}
-    question = msgspec.structs.replace(request.question, fields=shared)
+    question = msgspec.structs.replace(request.question, apart=control.key)
     place, rules = path.removesuffix(SUFFIX), route.upstreams
     texts = (msgspec.structs.replace(question, text=asked_as(value)) for value in batch.inputs)
     return asked, tuple(identify(text, scope, headers, query, path=place, rules=rules, secret=secret) for text in texts)

@@ -25,6 +25,7 @@ from edgecache.flow.fence import Fence
 from edgecache.flow.fills import Answer, nothing_to_close
 from edgecache.flow.heads import Head
 from edgecache.flow.held import Held
+from edgecache.flow.tiers import readable
 from edgecache.wire.embeddings import Mixed, Part, asking, join, usage_of
 
 ROUNDS = 4
@@ -243,7 +244,7 @@ class EmbeddingFlow:
         asked = wants.asked
         body = asking(asked.request, None, asked.route.model)
         await self._accounts.admit(asked.scope, asked.route.name)
-        reply = await self._upstream.send(formed(wants, msgspec.structs.replace(wants.call, body=body)))
+        reply = await self._upstream.send(readable(formed(wants, msgspec.structs.replace(wants.call, body=body))))
         stream = self._counted(wants, reply) if reply.status == 200 else reply.chunks()
         fwd = "miss" if why == "no-store" else "bypass"
         trace = _miss(wants, reply.status, fwd, detail=why)

@@ -17,10 +17,10 @@ from edgecache.core.tags import Kind, Tag
 from edgecache.core.trace import Trace
 from edgecache.errors import UpstreamBroken
 from edgecache.flow.admit import AT_ONCE, PASSING, Admission, read, shared_headers
+from edgecache.flow.costs import Costs
 from edgecache.flow.heads import Head
 from edgecache.flow.recently import Recently
 from edgecache.flow.tiers import Ask, TierReply, Tiers
-from edgecache.wire.dialect import Summary
 from edgecache.wire.dialects import BY_NAME
 
 _log = logging.getLogger("edgecache.fills")
@@ -65,7 +65,7 @@ class Fills:
         self, tiers: Tiers, ledger: Ledger, admission: Admission, accounts: Spending, *, clock: Callable[[], float]
     ) -> None:
         self._tiers = tiers
-        self._accounts = accounts
+        self._costs = Costs(accounts)
         self._ledger = ledger
         self.admission = admission
         self.flights: Flights[Head] = Flights()
@@ -75,34 +75,19 @@ class Fills:
 
     async def alone(self, ask: Ask, why: str, fwd: str = "bypass") -> Answer:
         """Ask the tiers for this caller only; nothing is stored."""
-        await self._accounts.admit(ask.scope, ask.route.name)
-        reply = await self._tiers.ask(ask, to_store=False)
+        await self._costs.admit(ask)
+        try:
+            reply = await self._tiers.ask(ask, to_store=False)
+        except asyncio.CancelledError:
+            self._costs.left(ask, None, 0, 0)
+            raise
         head = reply.head
         trace = _miss(ask, head, fwd=fwd, detail=why)
         ping = float(ask.route.ping) if head.framing is Framing.SSE else 0
-        pieces = self._counted(ask, reply) if head.plain else reply.pieces
+        pieces = self._costs.counted(ask, reply) if head.plain else reply.pieces
         return Answer(
             status=head.status, headers=head.headers, stream=pieces, trace=trace, close=reply.close, ping=ping
         )
-
-    async def _counted(self, ask: Ask, reply: TierReply) -> AsyncIterator[bytes]:
-        """What comes, and at its end what it cost: nothing that is known where it was longer than what is kept."""
-        kept = bytearray()
-        size = 0
-        summary = None
-        try:
-            async for piece in reply.pieces:
-                size += len(piece)
-                if size <= ask.route.max_answer:
-                    kept += piece
-                yield piece
-            summary = await read(ask.request.dialect, reply.head, bytes(kept) if size == len(kept) else None)
-        finally:
-            self._spent(ask, reply.head, summary)
-
-    def _spent(self, ask: Ask, head: Head, summary: Summary | None) -> None:
-        usage = summary.usage if summary is not None else None
-        self._accounts.spent(ask.scope, ask.route.name, head.model, usage)
 
     async def share(self, ask: Ask, vector: Vector, near: str, fwd: str = "miss") -> Answer:
         """Ask the tiers once for all who ask the same at the same time. Does not await before it is registered.
@@ -168,10 +153,11 @@ class Fills:
         """The vector is made while the answer comes."""
         embedding = asyncio.ensure_future(vector())
         try:
-            head = await self._receive(flight, ask)
+            head = await self._received(flight, ask)
             body = flight.kept()
             summary = await read(ask.request.dialect, head, body)
-            self._count(flight, ask, head, summary)
+            if head.plain:
+                self._costs.told(ask, head, summary, joined=flight.joined if head.personal is None else 0)
             found = await embedding if head.plain and body is not None else None
             outcome = await self.admission.admit(ask, head, body, summary, flight.seal(), flight.horizon, found)
             self._uncacheable.mark(_name(ask), head.plain and outcome not in (None, *PASSING))
@@ -182,16 +168,16 @@ class Fills:
         finally:
             embedding.cancel()
 
-    def _count(self, flight: Flight[Head], ask: Ask, head: Head, summary: Summary | None) -> None:
-        """What it cost, and what it saved who joined: they would have asked for themselves."""
-        if not head.plain:
-            return
-        self._spent(ask, head, summary)
-        for _ in range(flight.joined if head.personal is None else 0):
-            self._accounts.saved(ask.scope, ask.route.name, head.model, summary.usage if summary else None)
+    async def _received(self, flight: Flight[Head], ask: Ask) -> Head:
+        """As `_receive`; what nobody waits for any more is paid for all the same."""
+        try:
+            return await self._receive(flight, ask)
+        except asyncio.CancelledError:
+            self._costs.left(ask, flight.head, *flight.received)
+            raise
 
     async def _receive(self, flight: Flight[Head], ask: Ask) -> Head:
-        await self._accounts.admit(ask.scope, ask.route.name)
+        await self._costs.admit(ask)
         reply = await self._tiers.ask(ask, to_store=True)
         try:
             head = _tagged(flight, reply.head)

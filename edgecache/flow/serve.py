@@ -11,7 +11,7 @@ from edgecache.flow.fence import Fence
 from edgecache.flow.fills import Answer, nothing_to_close
 from edgecache.flow.pace import paced
 from edgecache.flow.tiers import Asked
-from edgecache.wire.dialect import Request, Untellable
+from edgecache.wire.dialect import UNTELLABLE, Request
 from edgecache.wire.dialects import BY_NAME
 
 Presentation = tuple[Scope, bytes, str, str, bool, bool, bytes]
@@ -102,7 +102,7 @@ def _told(entry: Entry, request: Request) -> bytes:
     try:
         reply = other.reply(entry.framing, entry.body)
         return own.tell(msgspec.structs.replace(reply, created=reply.created or int(entry.stored_at)), request)
-    except Untellable:
+    except UNTELLABLE:
         return _UNTELLABLE
 
 

@@ -104,7 +104,7 @@ class Tiers:
 
     async def ask(self, ask: Ask, *, to_store: bool) -> TierReply:
         """The first tier of the route that can answer. `to_store`: the answer may be stored, so that usage is asked
-        for on a stream and nothing comes compressed.
+        for on a stream.
 
         Raises:
             RequestError: the last tier's; of a request that only the local model refuses, why nobody else was there.
@@ -157,7 +157,7 @@ class Tiers:
         return TierReply(head, pieces, events.aclose)
 
     async def _ask_upstream(self, upstream: Upstream, ask: Ask, to_store: bool) -> TierReply:
-        reply = await upstream.send(_storable(ask) if to_store else _with_forms(ask, ask.call))
+        reply = await upstream.send(_storable(ask) if to_store else readable(_with_forms(ask, ask.call)))
         head = upstream_head(reply, ask.route, ask.request.model)
         if reply.dialect not in ("", ask.request.dialect):
             now = int(self._clock())
@@ -172,6 +172,12 @@ def _storable(ask: Ask) -> Call:
     body = BY_NAME[ask.request.dialect].asking(ask.request)
     headers = tuple(pair for pair in ask.call.headers if pair[0].lower() not in OF_ONE_CALLER)
     return _with_forms(ask, msgspec.structs.replace(ask.call, headers=headers, body=body))
+
+
+def readable(call: Call) -> Call:
+    """The call for an answer that is not compressed: what it cost is read from it."""
+    headers = tuple(pair for pair in call.headers if pair[0].lower() != "accept-encoding")
+    return msgspec.structs.replace(call, headers=headers)
 
 
 def _with_forms(ask: Ask, call: Call) -> Call:

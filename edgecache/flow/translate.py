@@ -6,18 +6,18 @@ import msgspec
 
 from edgecache.core.entry import Framing
 from edgecache.core.ports import Form, UpstreamReply
-from edgecache.core.reply import Begin, Delta
+from edgecache.core.reply import Begin, Closing, Delta, Finish
 from edgecache.errors import RequestError, Untranslatable, UpstreamBroken
 from edgecache.flow.heads import Head
 from edgecache.wire import sse
 from edgecache.wire.bodies import with_fields
-from edgecache.wire.dialect import Dialect, Request, Untellable
+from edgecache.wire.dialect import UNTELLABLE, Dialect, Request, Untellable
 from edgecache.wire.dialects import BY_NAME, place
 from edgecache.wire.told_errors import told_error
 
 _HEADERS = {"anthropic.messages": (("anthropic-version", "2023-06-01"),)}
 """What a provider that speaks this dialect wants to be told beside the body."""
-_OF_THE_FRAMING = ("content-type", "content-length")
+_OF_THE_FRAMING = ("content-type", "content-length", "content-encoding")
 
 
 def forms(request: Request, path: str, body: bytes) -> Callable[[str, str], Form]:
@@ -51,6 +51,8 @@ def translated(
     `now`, Unix time in seconds, is when it was made, where `other` does not tell.
     """
     own = BY_NAME[request.dialect]
+    if head.status == 200 and not head.plain:
+        raise UpstreamBroken(f"{reply.upstream}: its answer is neither JSON nor a stream of events.")
     if not head.plain:
         return _with_type(head, "application/json"), _refusal(reply, own)
     if head.framing is Framing.SSE and request.stream:
@@ -76,10 +78,15 @@ async def _stream(
     reply: UpstreamReply, other: Dialect, own: Dialect, request: Request, now: int
 ) -> AsyncIterator[bytes]:
     reader, writer = other.reader(), own.writer(request)
+    finished = False
     async for event in whole_events(reply):
         try:
-            written = b"".join(writer.feed(_dated(step, now)) for step in reader.feed(event))
-        except Untellable as error:
+            steps = [_dated(step, now) for step in reader.feed(event)]
+            finished = finished or any(isinstance(step, Finish) for step in steps)
+            if not finished and any(isinstance(step, Closing) for step in steps):
+                raise Untellable("it ends without having finished")
+            written = b"".join(map(writer.feed, steps))
+        except UNTELLABLE as error:
             raise _broken(reply, own, error) from None
         for told in sse.events(written):
             yield told
@@ -92,7 +99,7 @@ async def _whole(
     try:
         told = other.reply(framing, content)
         yield own.tell(msgspec.structs.replace(told, created=told.created or now), request)
-    except Untellable as error:
+    except UNTELLABLE as error:
         raise _broken(reply, own, error) from None
 
 
@@ -100,7 +107,7 @@ def _dated(step: Delta, now: int) -> Delta:
     return msgspec.structs.replace(step, created=now) if isinstance(step, Begin) and not step.created else step
 
 
-def _broken(reply: UpstreamReply, own: Dialect, error: Untellable) -> RequestError:
+def _broken(reply: UpstreamReply, own: Dialect, error: Exception) -> RequestError:
     return UpstreamBroken(f"{reply.upstream}: its answer cannot be told in {own.name}: {error}")
 
 

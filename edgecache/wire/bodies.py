@@ -90,10 +90,11 @@ def _repeated_key(body: bytes) -> str | None:
 
 
 def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _Repeated(next(repr(name[:40]) for name in names if names.count(name) > 1))
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _Repeated(repr(name[:40]))
+        found[name] = value
     return found
 
 

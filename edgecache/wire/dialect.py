@@ -56,6 +56,10 @@ class Untellable(Exception):
     """An answer says what the neutral words cannot."""
 
 
+UNTELLABLE = (Untellable, KeyError, TypeError, AttributeError, ValueError, RecursionError)
+"""What telling an answer in other words may raise, whatever a provider sent."""
+
+
 class StreamReader(Protocol):
     """Reads one stream of events."""
 

@@ -89,6 +89,23 @@ async def test_a_key_tells_requests_apart_that_ask_the_same(tmp_path: Path) -> N
     assert not any(name.startswith("x-edgecache") for name in sent), "they are for us only"
 
 
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions", "/v1/embeddings"])
+async def test_no_field_of_a_body_passes_for_the_key(tmp_path: Path, path: str) -> None:
+    async with ScriptedUpstream() as upstream, running_node(tmp_path, upstream=upstream, policy=ALL) as node:
+        body = {
+            "model": "m",
+            "prompt": "Hi",
+            "input": "Hi",
+            "messages": [{"role": "user", "content": "Hi"}],
+            "tools": 1,
+        }
+        for fields, headers in (({}, {"X-Edgecache-Key": "a"}), ({"edgecache key": "a"}, {}), ({"apart": "a"}, {})):
+            asked = json.dumps({**body, **fields}).encode()
+            answer = await node.ask("POST", path, asked, headers={"Content-Type": "application/json", **headers})
+            assert answer.headers["X-Cache"] == "MISS"
+    assert len(upstream.requests) == 3
+
+
 async def test_what_a_route_does_not_accept_is_ignored_and_said(tmp_path: Path) -> None:
     async with ScriptedUpstream() as upstream, running_node(tmp_path, upstream=upstream, policy=SEMANTIC) as node:
         await cached(node)

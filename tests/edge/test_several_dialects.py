@@ -1,9 +1,11 @@
 """One answer, every dialect: what was filled through one serves the others; upstreams may speak another."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from anthropic.types import Message
 from openai.types.chat import ChatCompletion
@@ -217,6 +219,69 @@ async def test_its_errors_are_told_in_the_clients_words(tmp_path: Path) -> None:
         assert answer.status == 400
         assert answer.json()["type"] == "error"
         assert (answer.error["type"], answer.error["message"]) == ("invalid_request_error", "Too long.")
+
+
+HEAD = {"id": "c", "object": "chat.completion.chunk", "created": 7, "model": "m"}
+
+
+def chat_chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
+    return event({**HEAD, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+
+
+@pytest.mark.parametrize("finish", [None, "error", "insufficient_system_resource"])
+@pytest.mark.parametrize("path", [MESSAGES, "/v1/responses"])
+async def test_a_stream_that_has_not_finished_is_not_told_as_whole(
+    tmp_path: Path, path: str, finish: str | None
+) -> None:
+    """Servers send [DONE] after failures too, and have reasons of their own for them."""
+    chunks = [chat_chunk({"content": "So"}), *([chat_chunk({}, finish)] if finish else []), event("[DONE]")]
+    async with (
+        ScriptedUpstream(script=lambda _: Answer(headers=SSE_HEADERS, chunks=chunks)) as upstream,
+        running_node(tmp_path, **speaking(upstream, "openai.chat")) as node,
+    ):
+        body = json.dumps({**(QUESTION[MESSAGES] if path == MESSAGES else {**ASKED, "store": False}), "stream": True})
+        for _ in range(2):
+            async with node.session.post(node.url + path, data=body, headers=VERSION) as response:
+                received = b""
+                with contextlib.suppress(aiohttp.ClientPayloadError):
+                    async for piece in response.content.iter_any():
+                        received += piece
+            assert b"So" in received
+            assert b"message_stop" not in received
+            assert b"completed" not in received
+            assert b"error" in received
+        assert await node.stored() == 0
+    assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize("path", [MESSAGES, "/v1/responses"])
+async def test_an_answer_that_ended_for_reasons_of_its_server_is_told_to_nobody_else(tmp_path: Path, path: str) -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "So"}, "finish_reason": "error"}
+    whole = json.dumps({**HEAD, "object": "chat.completion", "choices": [choice]}).encode()
+    async with (
+        ScriptedUpstream(script=lambda _: Answer(body=whole)) as upstream,
+        running_node(tmp_path, **speaking(upstream, "openai.chat")) as node,
+    ):
+        body = json.dumps(QUESTION[MESSAGES] if path == MESSAGES else {**ASKED, "store": False}).encode()
+        answer = await node.ask("POST", path, body, headers=VERSION)
+        assert answer.status == 502
+        assert "'error'" in answer.error["message"]
+        assert await node.stored() == 0
+
+
+async def test_bypassed_requests_are_translated_too(tmp_path: Path) -> None:
+    """SDKs ask for compressed answers: those could be neither translated nor counted."""
+    async with (
+        ScriptedUpstream(script=provider) as upstream,
+        running_node(tmp_path, **speaking(upstream, "openai.chat")) as node,
+    ):
+        headers = {**VERSION, "X-Edgecache-Mode": "bypass", "Accept-Encoding": "gzip"}
+        answer = await node.ask("POST", MESSAGES, json.dumps(QUESTION[MESSAGES]).encode(), headers=headers)
+        assert (answer.status, text(MESSAGES, answer)) == (200, "By chat.")
+        assert upstream.requests[0].header("accept-encoding") is None
+        upstream.enqueue(Answer(headers=[("Content-Type", "text/html")], body=b"<html>"))
+        answer = await node.ask("POST", MESSAGES, json.dumps(QUESTION[MESSAGES]).encode(), headers=headers)
+        assert (answer.status, answer.json()["type"]) == (502, "error")
 
 
 async def test_what_it_cannot_be_told_is_refused_and_asks_nobody(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import anthropic
 import openai
 import pytest
 
-from edgecache.testing.node import Clock, Node, running_node
-from edgecache.testing.scripted_upstream import Answer, Received, ScriptedUpstream, default_script
+from edgecache.testing.node import JSON, Clock, Node, chat_body, running_node
+from edgecache.testing.scripted_upstream import SSE_HEADERS, Answer, Received, ScriptedUpstream, default_script, event
 
 PRICES = """
 [[route]]
@@ -166,3 +166,38 @@ async def test_both_sdks_know_what_it_is(tmp_path: Path) -> None:
                 await asyncio.to_thread(ask, "Two?")
             assert int(caught.value.response.headers["retry-after"]) > 0
     assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("mode", ["", "bypass"])
+@pytest.mark.parametrize("accepted", ["identity", "gzip"])
+async def test_who_leaves_before_the_end_pays_for_what_came(tmp_path: Path, mode: str, accepted: str) -> None:
+    """The usage comes last: who hangs up before it would never reach a limit of tokens."""
+    never = asyncio.Event()
+    chunks = [chunk(word) for word in ("a", "b", "c", "THE END")]
+    script = lambda _: Answer(headers=SSE_HEADERS, chunks=[*chunks, never])  # noqa: E731
+    headers = {**JSON, "Accept-Encoding": accepted, **({"X-Edgecache-Mode": mode} if mode else {})}
+    async with (
+        ScriptedUpstream(script=script) as upstream,
+        running_node(tmp_path, upstream=upstream, policy=PRICES) as node,
+    ):
+        asked = chat_body("Why?", stream=True)
+        async with node.session.post(f"{node.url}/v1/chat/completions", data=asked, headers=headers) as response:
+            await response.content.readuntil(b"THE END")
+        await upstream.wait_connections(0)
+        await node.landed()
+        assert sums(node)["spent"][:3] == (1, len(asked) // 4, 4)
+
+
+async def test_a_stream_that_tells_no_usage_is_estimated(tmp_path: Path) -> None:
+    """A bypassed stream is asked for as its client did."""
+    async with (
+        ScriptedUpstream(lambda _: "So it is.") as upstream,
+        running_node(tmp_path, upstream=upstream, policy=PRICES) as node,
+    ):
+        answer = await node.chat("Why?", stream=True, headers={"X-Edgecache-Mode": "bypass"})
+        assert b"usage" not in answer.body
+        assert sums(node)["spent"][:3] == (1, len(upstream.requests[0].body) // 4, answer.body.count(b"data: "))
+
+
+def chunk(text: str) -> bytes:
+    return event({"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": text}}]})

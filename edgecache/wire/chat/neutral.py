@@ -12,7 +12,11 @@ from edgecache.wire.dialect import Untellable
 REASONING = ("reasoning_content", "reasoning")
 """Names under which servers tell a model's reasoning, which OpenAI's own does not."""
 _TOLD = frozenset({"role", "content", "refusal", "tool_calls", *REASONING, "reasoning_details"})
-_FINISHES = {"function_call": "tool_calls"}
+_FINISHES = {
+    "stop": "stop", "tool_calls": "tool_calls", "function_call": "tool_calls", "length": "length",
+    "content_filter": "content_filter",
+}  # fmt: skip
+"""What each means in the words of no dialect. Servers have others, for answers that failed: nobody else knows these."""
 
 
 def to_reply(answer: Mapping[str, Any]) -> Reply:
@@ -41,8 +45,15 @@ def _choice(choice: Mapping[str, Any]) -> Choice:
     more = [name for name, value in message.items() if value and name not in _TOLD]
     if choice.get("logprobs") or more:
         raise Untellable(f"other dialects have no {more[0] if more else 'logprobs'}")
-    finish = _typed(choice["finish_reason"], str)
-    return Choice(parts=tuple(_parts(message)), finish=_FINISHES.get(finish, finish))
+    return Choice(parts=tuple(_parts(message)), finish=finish_of(choice["finish_reason"]))
+
+
+def finish_of(told: Any) -> str:
+    """Raises Untellable for one that only its server knows."""
+    finish = _FINISHES.get(told) if isinstance(told, str) else None
+    if finish is None:
+        raise Untellable(f"other dialects have no finish reason {str(told)[:40]!r}")
+    return finish
 
 
 def _parts(message: Mapping[str, Any]) -> Iterator[Part]:

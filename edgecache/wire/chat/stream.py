@@ -17,7 +17,7 @@ from edgecache.core.reply import (
     Usage,
 )
 from edgecache.wire import sse
-from edgecache.wire.chat.neutral import REASONING, from_usage, head, to_usage
+from edgecache.wire.chat.neutral import REASONING, finish_of, from_usage, head, to_usage
 from edgecache.wire.dialect import Untellable
 
 
@@ -101,7 +101,7 @@ class Reader:
             number = _typed(choice.get("index") or 0, int)
             yield from _deltas(choice.get("delta") or {}, number)
             if choice.get("finish_reason"):
-                yield Finish(finish=_typed(choice["finish_reason"], str), choice=number)
+                yield Finish(finish=finish_of(choice["finish_reason"]), choice=number)
 
 
 def _typed(value: Any, kind: Any) -> Any:

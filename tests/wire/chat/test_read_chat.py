@@ -127,6 +127,13 @@ def test_huge_bodies_cost_one_parse(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parsed == [largest]
 
 
+def test_many_keys_of_which_the_last_two_are_one_are_read_in_one_go() -> None:
+    """Counting each name among all would take hours here."""
+    many = b",".join(b'"%d":1' % number for number in range(300_000))
+    request = read_chat(b'{"model":"m","messages":[{"role":"user","content":"q"}],"x":{%s,"299999":2}}' % many)
+    assert request.question.uncacheable == "the key '299999' stands twice"
+
+
 def test_big_integers_are_read_whole() -> None:
     one, other = (read_chat(with_field(b"123456789012345678901234567890%d" % last)) for last in (1, 2))
     assert one.question.fields != other.question.fields
