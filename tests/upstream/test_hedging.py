@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from asking import NEVER, SOON, UNBROKEN, Clock, call, opened, plenty, read, stream, target, timers
+from asking import ENOUGH, NEVER, SOON, UNBROKEN, Clock, call, opened, plenty, read, stream, target, timers
 
 from edgecache.core.ports import Call
 from edgecache.errors import UpstreamUnreachable
@@ -128,8 +128,8 @@ async def test_whose_head_is_there_is_not_hedged_though_its_opening_is_still_hel
     rest = asyncio.Event()
     async with Pair() as pair, opened(*pair.targets) as pool:
         pair.upstreams[0].enqueue(Answer(headers=SSE_HEADERS, chunks=[role, rest, text]))
-        sending = asyncio.ensure_future(pool.send(hedged(10 * SOON, dialect="openai.chat")))
-        await asyncio.wait([sending], timeout=20 * SOON)
+        sending = asyncio.ensure_future(pool.send(hedged(2 * ENOUGH, dialect="openai.chat")))
+        await asyncio.wait([sending], timeout=2.5 * ENOUGH)
         assert not sending.done()
         rest.set()
         assert await read(await sending) == role + text
