@@ -213,6 +213,7 @@ class App:
         self._open_parts = {
             "exact": self._exact,
             "index": index,
+            "rendered": wiring.rendered,
             "flights": wiring.fills.flights,
             "reaper": reaper,
             "ledger": self._ledger,

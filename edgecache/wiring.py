@@ -41,7 +41,7 @@ from edgecache.flow.embeddings import EmbeddingFlow
 from edgecache.flow.fence import Fence
 from edgecache.flow.fills import Fills
 from edgecache.flow.push import Push
-from edgecache.flow.serve import Presenter
+from edgecache.flow.serve import Presentation, Presenter
 from edgecache.flow.shelf import Shelf
 from edgecache.flow.story import Flow
 from edgecache.flow.tiers import Tiers
@@ -99,6 +99,7 @@ class Wiring:
         self._clock = clock
         self._new_id = new_id
         self._bodies = BodyBudget(settings.limits.bodies)
+        self.rendered: Bounded[Presentation, bytes] = Bounded(settings.limits.memory // 8, lambda body: len(body) + 512)
         self.fills = self._fills()
         self.document_fills: DocumentFills | None = None
         self.embeddings: EmbeddingFlow | None = None
@@ -127,7 +128,7 @@ class Wiring:
 
     def _flow(self) -> Flow:
         parts = self._parts
-        presenter = Presenter(parts.fence, Bounded(self._settings.limits.memory // 8, lambda body: len(body) + 512))
+        presenter = Presenter(parts.fence, self.rendered)
         return Flow(
             parts.fence,
             parts.exact,
@@ -205,6 +206,7 @@ class Wiring:
             parts.book,
             rights.identify,
             parts.metrics,
+            parts.accounts,
             keyed=bool(keyed),
             names=local_names(settings.local),
             node=settings.node_name,

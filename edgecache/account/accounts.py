@@ -83,6 +83,14 @@ class Accounts:
         if (rules := self._current()).policy.limits and (limits := rules.limits(scope, route).hits):
             await self._admit(scope, route, limits)
 
+    def bounds_usage(self, scope: Scope, route: str) -> bool:
+        """Whether a limit of tokens or money holds: what nobody here reads would get around it."""
+        rules = self._current()
+        if not rules.policy.limits:
+            return False
+        limits = rules.limits(scope, route)
+        return any(limit.tokens is not None or limit.money is not None for limit in (*limits.hits, *limits.asking))
+
     def counts_hits(self, scope: Scope, route: str) -> bool:
         """Whether `arrive` would look at a limit: only then has it to be called."""
         rules = self._current()

@@ -318,6 +318,8 @@ class Upstream(Room, Protocol):
 
         Raises:
             NoUpstream, UpstreamUnreachable, UpstreamTimeout
+            Overloaded: all that might be asked are full, or left alone after failures; carries `retry_after`.
+            Untranslatable: none of them can be asked this.
         """
 
 
@@ -358,6 +360,9 @@ class Spending(Protocol):
             LimitReached: with `retry_after`.
             Overloaded: a limit refuses while the store is away.
         """
+
+    def bounds_usage(self, scope: Scope, route: str) -> bool:
+        """Whether a limit of tokens or money holds: what nobody here reads would get around it."""
 
     def counts_hits(self, scope: Scope, route: str) -> bool:
         """Whether `arrive` would look at a limit: only then has it to be called."""

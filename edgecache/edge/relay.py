@@ -7,7 +7,7 @@ from aiohttp import web
 
 from edgecache.account.callers import By, Caller
 from edgecache.core.policy import Tier
-from edgecache.core.ports import Call, Upstream
+from edgecache.core.ports import Call, Spending, Upstream
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.requests import CREDENTIAL_HEADERS, continue_if_expected, is_relative, streamed_body
 from edgecache.errors import Forbidden, NotFound, RequestError, Unauthenticated
@@ -34,6 +34,7 @@ class Relay:
         book: PolicyBook,
         identify: Identify,
         metrics: Metrics,
+        accounts: Spending,
         *,
         keyed: bool,
         names: tuple[str, ...],
@@ -43,6 +44,7 @@ class Relay:
         self._book = book
         self._identify = identify
         self._metrics = metrics
+        self._accounts = accounts
         self._keyed = keyed
         self._names = names
         self._node = node
@@ -57,6 +59,7 @@ class Relay:
         started = time.perf_counter()
         caller = self._identify(request)
         upstreams = self.admit(caller, path)
+        await self.pay(caller, path)
         if raw is None:
             await continue_if_expected(request)
         call = Call(
@@ -82,6 +85,20 @@ class Relay:
         by_rule = route is not None and Tier.UPSTREAM in route.tiers and unread
         self._check_relay(caller, path, listed=by_rule)
         return route.upstreams if route is not None else ()
+
+    async def pay(self, caller: Caller, path: str, *, upgrade: bool = False) -> None:
+        """By the limits of requests, where our key is used. What is said over a WebSocket nobody counts, so that none
+        is opened where tokens or money are limited. Raises LimitReached, Overloaded, Forbidden.
+        """
+        route = self._book.policy.choose(path, "", caller.scope)
+        if route is None or caller.by is not By.TOKEN:
+            return
+        if upgrade and self._accounts.bounds_usage(caller.scope, route.name):
+            raise Forbidden(
+                "What is said over a WebSocket is not counted: none is opened where tokens or money are limited."
+            )
+        await self._accounts.arrive(caller.scope, route.name)
+        await self._accounts.admit(caller.scope, route.name)
 
     def _check_relay(self, caller: Caller, path: str, *, listed: bool) -> None:
         """What no rule sends upstream goes there only with the caller's own credential; nor may a path be written so

@@ -119,6 +119,7 @@ class WebSockets:
         if self._upgrades is None:
             raise NotFound(f"No upstream is configured for a WebSocket at {path[:80]}.")
         gate = Gate(lambda: self._right(request, path), self._under)
+        await self._relay.pay(gate.right.caller, path, upgrade=True)
         call = _call(request, path, query, gate.right)
         self._check_room()
         self._open += 1

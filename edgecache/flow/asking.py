@@ -39,16 +39,23 @@ def settle(
     """
     control = controlled(route, headers, scope)
     route, question = control.route, _question(request.question, control.key, route)
-    why = question.uncacheable or _why_not(request, route)
+    said = demands(headers) if route.request_directives else NOTHING
+    why = question.uncacheable or ("bypass" if control.bypass else _why_not(request, route))
     request = request if question is request.question else msgspec.structs.replace(request, question=question)
     if why is not None:
         return Asked(
-            request=request, identity=None, scope=scope, route=route, tags=(), why=why, ignored=control.ignored
+            request=request,
+            identity=None,
+            scope=scope,
+            route=route,
+            tags=(),
+            demands=said,
+            why=why,
+            ignored=control.ignored,
         )
     where = place(path, BY_NAME[request.dialect])
     identity = identify(question, scope, headers, query, path=where, rules=route.upstreams, secret=secret)
     own = intrinsic(scope=scope, route=route.name, model=request.model, path=path)
-    said = demands(headers) if route.request_directives else NOTHING
     return Asked(
         request=request,
         identity=identity,

@@ -24,11 +24,13 @@ _MODES = ("exact", "bypass", "refresh")
 
 class Controlled(msgspec.Struct, frozen=True):
     """The route as it is for this request. `refresh`: nothing from cache, and what comes takes the place of what is
-    there. `key` tells it from other requests that ask the same. `ignored` are headers that the route does not accept.
+    there. `bypass`: nothing from cache, and nothing kept. `key` tells it from other requests that ask the same.
+    `ignored` are headers that the route does not accept.
     """
 
     route: Route
     refresh: bool = False
+    bypass: bool = False
     key: str = ""
     ignored: tuple[str, ...] = ()
 
@@ -47,6 +49,7 @@ def controlled(route: Route, headers: Mapping[str, str], scope: Scope) -> Contro
     return Controlled(
         _changed(route, heard, mode),
         refresh=mode == "refresh",
+        bypass=mode == "bypass",
         key=_key(heard[KEY]) if KEY in heard else "",
         ignored=tuple(name for name in said if name not in heard),
     )
@@ -54,9 +57,7 @@ def controlled(route: Route, headers: Mapping[str, str], scope: Scope) -> Contro
 
 def _changed(route: Route, heard: Mapping[str, str], mode: str) -> Route:
     changes: dict[str, object] = {}
-    if mode == "bypass":
-        changes["mode"] = Mode.OFF
-    elif mode == "exact" and route.mode is Mode.SEMANTIC:
+    if mode == "exact" and route.mode is Mode.SEMANTIC:
         changes["mode"] = Mode.EXACT
     if TTL in heard:
         changes["ttl"] = _ttl(heard[TTL])

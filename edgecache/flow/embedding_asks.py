@@ -66,7 +66,7 @@ def settle(
     control = controlled(route, headers, scope)
     route = control.route
     request = _of_model(batch.request, route.model)
-    why = request.question.uncacheable or ("mode off" if route.mode is Mode.OFF else "")
+    why = request.question.uncacheable or ("mode off" if route.mode is Mode.OFF else "bypass" if control.bypass else "")
     own = intrinsic(scope=scope, route=route.name, model=request.model, path=path)
     said = demands(headers) if route.request_directives else NOTHING
     asked = Asked(

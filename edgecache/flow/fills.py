@@ -85,6 +85,8 @@ class Fills:
         trace = _miss(ask, head, fwd=fwd, detail=why)
         ping = float(ask.route.ping) if head.framing is Framing.SSE else 0
         pieces = self._costs.counted(ask, reply) if head.plain else reply.pieces
+        if head.plain and head.framing is Framing.SSE:
+            pieces = _filtered(pieces, ask)
         return Answer(
             status=head.status, headers=head.headers, stream=pieces, trace=trace, close=reply.close, ping=ping
         )

@@ -1,5 +1,6 @@
 """A stored entry as an answer."""
 
+import hashlib
 import math
 
 import msgspec
@@ -77,11 +78,13 @@ class Presenter:
         """The provider's bytes, or what was once made from them; None where it cannot be told in this dialect."""
         request = ask.request
         own = entry.dialect == request.dialect
-        if own and entry.framing is Framing.JSON and not request.stream and not request.bound and not request.echo:
+        if request.bound and not (own and entry.bound):
+            return None  # who may go on with an answer at its provider gets one that was asked for so
+        if own and entry.framing is Framing.JSON and not request.stream and not request.echo:
             return entry.body
-        echo = _encode(request.echo) if request.echo else b""
+        echo = hashlib.blake2b(_encode(request.echo), digest_size=16).digest() if request.echo else b""
         about = (entry.version, request.dialect, request.stream, request.include_usage)
-        presentation = (entry.scope, entry.key, *about, echo + (b"bound" if request.bound else b""))
+        presentation = (entry.scope, entry.key, *about, echo)
         body = self._rendered.get(presentation)
         if body is None:
             body = _told(entry, request)
@@ -93,9 +96,8 @@ class Presenter:
 
 
 def _told(entry: Entry, request: Request) -> bytes:
-    """Who may go on with an answer at the provider gets one that was asked for so, in the same dialect."""
     own, other = BY_NAME[request.dialect], BY_NAME.get(entry.dialect)
-    if other is None or (request.bound and not (own is other and entry.bound)):
+    if other is None:
         return _UNTELLABLE
     if own is other:
         return own.render(entry.framing, entry.body, request)

@@ -33,6 +33,8 @@ AT_ONCE = 400
 """Characters that are read on the event loop."""
 SERVED = (Use.FRESH, Use.STALE, Use.REVALIDATE)
 
+_NOT_CACHED = "Only a cached answer was asked for (only-if-cached), and there is none."
+
 T = TypeVar("T")
 
 _log = logging.getLogger("edgecache.flow")
@@ -81,6 +83,8 @@ class Flow:
     async def answer(self, ask: Ask) -> Answer:
         """Raises RequestError for what nobody can answer."""
         await self._accounts.arrive(ask.scope, ask.route.name)
+        if ask.identity is None and ask.demands.only_if_cached:
+            raise NotCached(_NOT_CACHED)
         if ask.identity is None:
             return await self._fills.alone(ask, ask.why)
         settled = await self._sources.settle(ask)
@@ -101,7 +105,7 @@ class Flow:
     async def _filled(self, ask: Ask, found: Found) -> Answer:
         """From the tiers, or what is stale where they fail (RFC 5861 section 4)."""
         if ask.demands.only_if_cached:
-            raise NotCached("Only a cached answer was asked for (only-if-cached), and there is none.")
+            raise NotCached(_NOT_CACHED)
         try:
             answer = await self._asked(ask, found)
         except RequestError as error:

@@ -18,6 +18,7 @@ from edgecache.errors import (
     NoUpstream,
     Overloaded,
     RequestError,
+    Untranslatable,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
@@ -33,7 +34,7 @@ OF_ONE_CALLER = frozenset({
 """Request headers that ask for another form of the answer than the whole of it (RFC 9110 sections 13 and 14)."""
 _UNABLE: Mapping[Tier, tuple[type[RequestError], ...]] = {
     Tier.LOCAL: (BadRequest, ModelUnavailable, Overloaded),
-    Tier.UPSTREAM: (NoUpstream, UpstreamUnreachable, UpstreamTimeout),
+    Tier.UPSTREAM: (NoUpstream, UpstreamUnreachable, UpstreamTimeout, Overloaded, Untranslatable),
 }
 """What a tier raises when it cannot answer and the next one may."""
 
@@ -157,7 +158,7 @@ class Tiers:
         return TierReply(head, pieces, events.aclose)
 
     async def _ask_upstream(self, upstream: Upstream, ask: Ask, to_store: bool) -> TierReply:
-        reply = await upstream.send(_storable(ask) if to_store else readable(_with_forms(ask, ask.call)))
+        reply = await upstream.send(_storable(ask) if to_store else readable(_with_forms(ask, _counted(ask))))
         head = upstream_head(reply, ask.route, ask.request.model)
         if reply.dialect not in ("", ask.request.dialect):
             now = int(self._clock())
@@ -172,6 +173,13 @@ def _storable(ask: Ask) -> Call:
     body = BY_NAME[ask.request.dialect].asking(ask.request)
     headers = tuple(pair for pair in ask.call.headers if pair[0].lower() not in OF_ONE_CALLER)
     return _with_forms(ask, msgspec.structs.replace(ask.call, headers=headers, body=body))
+
+
+def _counted(ask: Ask) -> Call:
+    """Nothing is added to what cannot be read for sure, nor for a server that may refuse it."""
+    if ask.request.question.uncacheable is not None or ask.route.mode is Mode.OFF:
+        return ask.call
+    return msgspec.structs.replace(ask.call, body=BY_NAME[ask.request.dialect].asking(ask.request))
 
 
 def readable(call: Call) -> Call:

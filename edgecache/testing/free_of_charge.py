@@ -11,6 +11,9 @@ class FreeOfCharge:
 
     async def admit(self, scope: Scope, route: str) -> None: ...
 
+    def bounds_usage(self, scope: Scope, route: str) -> bool:
+        return False
+
     def counts_hits(self, scope: Scope, route: str) -> bool:
         return False
 

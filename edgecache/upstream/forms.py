@@ -7,6 +7,7 @@ import msgspec
 from edgecache.core.ports import Call, Form
 from edgecache.errors import Untranslatable
 from edgecache.upstream.target import Target
+from edgecache.wire.dialects import is_anthropic
 
 
 def fitted(call: Call, target: Target) -> Call:
@@ -27,6 +28,18 @@ def fitted(call: Call, target: Target) -> Call:
             reason = reason or error
     assert reason is not None
     raise reason
+
+
+def speaks(call: Call, target: Target) -> bool:
+    """Whether it is asked in the call's own words. What is passed through speaks by its path: Anthropic's is below
+    `/messages`.
+    """
+    if not target.speaks:
+        return True
+    if call.dialect:
+        return call.dialect in target.speaks
+    kind = "anthropic." if is_anthropic(call.path) else "openai."
+    return any(spoken.startswith(kind) for spoken in target.speaks)
 
 
 def _dialects(call: Call, target: Target) -> Iterator[str]:

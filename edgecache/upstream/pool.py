@@ -10,6 +10,7 @@ from edgecache.errors import InvalidSettings, NoUpstream
 from edgecache.upstream.breaker import Breaking
 from edgecache.upstream.budget import RetryBudget
 from edgecache.upstream.environment import proxy_for, tls_context
+from edgecache.upstream.forms import speaks
 from edgecache.upstream.health import watch
 from edgecache.upstream.member import Member
 from edgecache.upstream.reply import Reply
@@ -22,9 +23,10 @@ from edgecache.upstream.trust import trusted
 class UpstreamPool:
     """`Upstream` of the ports.
 
-    Targets of a lower `order` come first; within an order those with a free slot, at random by weight. One that cools
-    or is not well is asked last, one whose breaker is open not at all. Each is asked at most once per request. `clock`
-    gives monotonic seconds, `now` Unix time; `sleep` is what health checks wait with.
+    Targets that speak the call's own dialect come first, then those of a lower `order`; within an order those with a
+    free slot, at random by weight. One that cools or is not well is asked last, one whose breaker is open not at all.
+    Each is asked at most once per request. `clock` gives monotonic seconds, `now` Unix time; `sleep` is what health
+    checks wait with.
     """
 
     def __init__(
@@ -92,7 +94,9 @@ class UpstreamPool:
             raise NoUpstream(f"no upstream{wanted} is configured. {advice}")
         self._sent += 1
         self._budget.deposit()
-        return await Sending(call, self._in_order(trusted(call, targets)), self._budget).run()
+        ordered = self._in_order(trusted(call, targets))
+        ordered.sort(key=lambda member: not speaks(call, member.target))  # stable: within each kind the order stays
+        return await Sending(call, ordered, self._budget).run()
 
     def candidates(self, upstreams: tuple[str, ...]) -> list[Target]:
         """Who would be asked now, in turn: of these names, or of all for ()."""

@@ -14,7 +14,7 @@ from edgecache.upstream.tally import Lease
 from edgecache.upstream.target import Target
 from edgecache.wire.overload import Opening, Sign
 
-OPENING_S: Final = 15.0
+OPENING_S: Final = 2.0
 """Seconds for which the opening of a stream is held back at most: its caller has not even a head until then."""
 
 

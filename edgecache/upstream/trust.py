@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from edgecache.core.ports import Call
+from edgecache.upstream.forms import speaks
 from edgecache.upstream.target import Target
 
 TELLS: Final = re.compile(r"auth|key|token|secret|cookie|session|password|credential|signature", re.IGNORECASE)
@@ -17,14 +18,14 @@ HARMLESS: Final = frozenset({"idempotency-key", "sec-websocket-key"})
 def trusted(call: Call, targets: Sequence[Target]) -> list[Target]:
     """Those of `targets` that may be sent this call, in the order given.
 
-    Where the caller's own credential goes on, these are one provider's: that of the target with the lowest `order`,
-    the first named of several. It does not depend on who is up, so that no outage shows a key to somebody else. A
-    target whose own key replaces the caller's is sent any call.
+    Where the caller's own credential goes on, these are one provider's: that of the target with the lowest `order`
+    among those that speak as the caller does, the first named of several. It does not depend on who is up, so that no
+    outage shows a key to somebody else. A target whose own key replaces the caller's is sent any call.
     """
     if not shows_credential(call):
         return list(targets)
     open_to = [target for target in targets if not (call.configured_key and target.api_key is not None)]
-    home = min(open_to, key=lambda target: target.order, default=None)
+    home = min(open_to, key=lambda target: (not speaks(call, target), target.order), default=None)
     return [target for target in targets if target not in open_to or (home and target.trust == home.trust)]
 
 

@@ -30,5 +30,9 @@ def place(path: str, dialect: Dialect) -> str:
 
 def error_body(error: RequestError, path: str) -> bytes:
     """As the SDK reads it that asks at `path`: Anthropic's, or else OpenAI's."""
-    dialect = MESSAGES if MESSAGES.suffix in path and _THREADS not in path else CHAT
-    return dialect.error(error)
+    return (MESSAGES if is_anthropic(path) else CHAT).error(error)
+
+
+def is_anthropic(path: str) -> bool:
+    """Whether it is one of Anthropic's, rather than OpenAI's."""
+    return MESSAGES.suffix in path and _THREADS not in path

@@ -1,13 +1,14 @@
 """What makes two requests the same question, whatever dialect they are written in."""
 
 import hashlib
+import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
 from edgecache.core.canonical import Question
-from edgecache.core.messages import Audio, Conversation, File, Image, Message, Part, Text, ToolResult, ToolUse
+from edgecache.core.messages import Audio, Conversation, File, Foreign, Image, Message, Part, Text, ToolResult, ToolUse
 
 CONVERSATION = "conversation"
 """The operation of every dialect in which a model is talked to."""
@@ -36,7 +37,7 @@ def question_of(
         model=model,
         fields=_fields(conversation, messages, dialect),
         text=text,
-        exact_only=exact_only or why,
+        exact_only=exact_only or _unknown(conversation.messages) or why,
         of_agent=conversation.of_agent,
     )
 
@@ -70,8 +71,8 @@ def _fields(conversation: Conversation, messages: tuple[Message, ...], dialect: 
     fields["count"] = conversation.count
     if conversation.format is not None:
         fields["format"].pop("name", None)
-    bound = {**conversation.other, **({"stop": conversation.stop} if conversation.stop else {})}
-    return {**fields, **({dialect: bound} if bound else {})}
+    bound = {"other": conversation.other, "stop": conversation.stop}
+    return {**fields, **({dialect: bound} if any(bound.values()) else {})}
 
 
 _NOT_STRICT = ("strict", False)
@@ -103,7 +104,7 @@ def _part(part: Part, names: Mapping[str, str]) -> Any:
     if isinstance(part, ToolUse):
         return {"type": "tool_use", "id": names[part.id], "name": part.name, "arguments": _arguments(part.arguments)}
     if isinstance(part, ToolResult):
-        told = {"type": "tool_result", "id": names.get(part.id, part.id), "failed": bool(part.failed)}
+        told = {"type": "tool_result", "id": names.get(part.id, {"unknown": part.id}), "failed": bool(part.failed)}
         return {**told, "parts": [_part(inner, names) for inner in part.parts]}
     if isinstance(part, Image | File | Audio) and len(part.data) > _LARGE:
         digest = hashlib.blake2b(part.data.encode(errors="surrogatepass"), digest_size=32).hexdigest()
@@ -117,11 +118,32 @@ def _call_names(messages: tuple[Message, ...]) -> dict[str, str]:
 
 
 def _arguments(text: str) -> Any:
-    """However a client writes the JSON of arguments down. What is none stays a text, told apart from JSON's texts."""
+    """However a client spaces the JSON of arguments and orders its keys. What is none stays a text, and so does what
+    reading would change: a key that stands twice, numbers with a point.
+    """
     try:
-        return {"json": msgspec.json.decode(text)}
-    except (msgspec.DecodeError, RecursionError):
+        return {"json": json.loads(text, object_pairs_hook=_once, parse_float=_as_written)}
+    except (ValueError, RecursionError):
         return {"text": text}
+
+
+def _as_written(number: str) -> NoReturn:
+    raise ValueError(f"{number} would be rounded")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _unknown(messages: tuple[Message, ...]) -> str | None:
+    """Why what holds parts that nobody here knows is found word for word only: they may be anything."""
+    parts = [part for message in messages for part in message.parts]
+    inner = [part for result in parts if isinstance(result, ToolResult) for part in result.parts]
+    unknown = any(isinstance(part, Foreign) for part in (*parts, *inner))
+    return "it holds what is not known here" if unknown else None
 
 
 def _take_text_out(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], str, str | None]:

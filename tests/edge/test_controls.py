@@ -43,6 +43,14 @@ async def test_bypass_neither_finds_nor_keeps(tmp_path: Path) -> None:
     assert len(upstream.requests) == 4
 
 
+async def test_only_if_cached_asks_nobody_whatever_else_is_said(tmp_path: Path) -> None:
+    async with ScriptedUpstream() as upstream, running_node(tmp_path, upstream=upstream, policy=ALL) as node:
+        headers = {"X-Edgecache-Mode": "bypass", "Cache-Control": "only-if-cached"}
+        assert (await node.chat(ASKED, headers=headers)).status == 504
+        assert (await node.chat(ASKED, headers=headers, web_search_options={})).status == 504
+    assert upstream.requests == []
+
+
 async def test_refresh_replaces_what_was_there(tmp_path: Path) -> None:
     said = iter(["old", "new"])
     async with (

@@ -221,6 +221,41 @@ async def test_its_errors_are_told_in_the_clients_words(tmp_path: Path) -> None:
         assert (answer.error["type"], answer.error["message"]) == ("invalid_request_error", "Too long.")
 
 
+async def test_each_upstream_is_asked_what_it_speaks(tmp_path: Path) -> None:
+    """Callers' own keys go to the provider whose dialect they speak, what is passed through too."""
+    async with (
+        ScriptedUpstream(script=provider) as gpt,
+        ScriptedUpstream(script=provider) as claude,
+        running_node(
+            tmp_path,
+            upstreams=(
+                UpstreamSettings(name="openai", url=gpt.url, speaks=("openai.chat", "openai.responses")),
+                UpstreamSettings(name="anthropic", url=claude.url, speaks=("anthropic.messages",)),
+            ),
+        ) as node,
+    ):
+        for path, more in ((CHAT, {"seed": 1}), (MESSAGES, {"top_k": 1})):
+            await ask(node, path, **more)
+        claude.enqueue(Answer(body=b'{"input_tokens": 9}'))
+        counted = await node.ask("POST", "/v1/messages/count_tokens", b"{}", headers=VERSION)
+        assert counted.body == b'{"input_tokens": 9}'
+    assert [one.path for one in gpt.requests] == [CHAT]
+    assert [one.path for one in claude.requests] == [MESSAGES, "/v1/messages/count_tokens"]
+
+
+async def test_nothing_is_kept_of_what_requests_only_repeat(tmp_path: Path) -> None:
+    """What one asks to see repeated of it is no identity, and large: it must not fill the memory."""
+    async with ScriptedUpstream(script=provider) as upstream, running_node(tmp_path, upstream=upstream) as node:
+        upstream.enqueue(response(store=False))
+        await respond(node, store=False)
+        only = {**VERSION, "Cache-Control": "only-if-cached"}
+        for number in range(4):
+            body = json.dumps({**ASKED, "metadata": {"ticket": str(number) * 100_000}}).encode()
+            assert (await node.ask("POST", RESPONSES, body, headers=only)).status == 504
+        rendered = node.app._open_parts["rendered"]
+        assert rendered.statistics().items == 0
+
+
 HEAD = {"id": "c", "object": "chat.completion.chunk", "created": 7, "model": "m"}
 
 

@@ -188,15 +188,56 @@ async def test_who_leaves_before_the_end_pays_for_what_came(tmp_path: Path, mode
         assert sums(node)["spent"][:3] == (1, len(asked) // 4, 4)
 
 
-async def test_a_stream_that_tells_no_usage_is_estimated(tmp_path: Path) -> None:
-    """A bypassed stream is asked for as its client did."""
+async def test_a_bypassed_stream_is_asked_for_what_it_cost(tmp_path: Path) -> None:
     async with (
         ScriptedUpstream(lambda _: "So it is.") as upstream,
         running_node(tmp_path, upstream=upstream, policy=PRICES) as node,
     ):
         answer = await node.chat("Why?", stream=True, headers={"X-Edgecache-Mode": "bypass"})
         assert b"usage" not in answer.body
+        assert sums(node)["spent"][:3] == (1, 10, 3)
+
+
+async def test_a_stream_that_tells_no_usage_is_estimated(tmp_path: Path) -> None:
+    """Nothing is asked of a provider beside a request that is not read for sure."""
+    async with (
+        ScriptedUpstream(lambda _: "So it is.") as upstream,
+        running_node(tmp_path, upstream=upstream, policy=PRICES) as node,
+    ):
+        answer = await node.chat("Why?", stream=True, web_search_options={})
+        assert b"usage" not in answer.body
         assert sums(node)["spent"][:3] == (1, len(upstream.requests[0].body) // 4, answer.body.count(b"data: "))
+
+
+async def test_what_is_passed_through_with_our_key_is_limited_too(tmp_path: Path) -> None:
+    policy = '[[route]]\nname = "all"\npath = "/v1/*"\n' + LIMIT.format("requests = 1").replace('"local"', '"*"')
+    async with (
+        ScriptedUpstream() as upstream,
+        running_node(tmp_path, upstream=upstream, policy=policy, key="k") as node,
+    ):
+        ours = {"Authorization": f"Bearer {await node.token('team')}"}
+        asked = [await node.ask("GET", "/v1/files", headers=ours) for _ in range(2)]
+        assert [one.status for one in asked] == [404, 429]
+    assert len(upstream.requests) == 1
+
+
+async def test_no_websocket_where_tokens_are_limited(tmp_path: Path) -> None:
+    """What is said there nobody counts."""
+    policy = '[[route]]\nname = "all"\npath = "/v1/*"\n' + LIMIT.format("tokens = 10").replace('"local"', '"*"')
+    async with (
+        ScriptedUpstream() as upstream,
+        running_node(tmp_path, upstream=upstream, policy=policy, key="k") as node,
+    ):
+        headers = {
+            "Authorization": f"Bearer {await node.token('team')}",
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        }
+        refused = await node.ask("GET", "/v1/realtime", headers=headers)
+        assert (refused.status, "tokens or money" in refused.error["message"]) == (403, True)
+    assert upstream.requests == []
 
 
 def chunk(text: str) -> bytes:

@@ -38,8 +38,8 @@ GOLDEN: dict[str, tuple[Any, str, dict[str, str], str, str, str]] = {
         "tenant",
         {},
         "",
-        "682cb2e01fc087e2b92810c4dff23d9d",
-        "769653cc0271b951dfc2139b8ead1e40",
+        "45f52a3407a1585f055b2bd360d29f9a",
+        "10314a75887798c3f7e8e1f18bc41311",
     ),
     "tools": (
         ask(tools=[TOOL], tool_choice="auto"),
@@ -70,8 +70,8 @@ GOLDEN: dict[str, tuple[Any, str, dict[str, str], str, str, str]] = {
         "tenant",
         {},
         "",
-        "3d2519e16df239dc3c221069959da96c",
-        "168c2e9249119197a758d0b15042eb1c",
+        "833a4cfb62c4571db7703b3603185a39",
+        "9c59c282763df5864180266d4fd56b41",
     ),
     "header and query": (
         ask(),
@@ -86,8 +86,8 @@ GOLDEN: dict[str, tuple[Any, str, dict[str, str], str, str, str]] = {
         "tenant",
         {},
         "",
-        "8579503d0cbedaf0422af9914d3a6633",
-        "46abcc5e76d6ef54c25e350fd3e37da1",
+        "4881de68cb6d2f4fcfc57609f599c0f5",
+        "ef38fa01d2af7b3c8654927bd8d0d274",
     ),
     "no text": (ask(None), "tenant", {}, "", "3197890dba263b3da615ad74baf7f21d", "73349aca0758fe9b52fd0a461cd461a3"),
     "other languages": (

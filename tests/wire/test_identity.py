@@ -9,8 +9,10 @@ from chat_requests import CALLED, IMAGE, SYSTEM, TOOL, ask, identity, read, user
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from edgecache.core.canonical import IDENTITY_HEADERS, normalise
+from edgecache.core.canonical import IDENTITY_HEADERS, Identity, identify, normalise
+from edgecache.core.entry import Scope
 from edgecache.wire.chat.request import IGNORED, read_chat
+from edgecache.wire.dialects import of_path
 
 # --- what does not change it --------------------------------------------------------------------------------------
 
@@ -362,3 +364,81 @@ def test_the_text_is_in_the_key_and_not_in_the_partition() -> None:
     one, other = identity(ask("x")), identity(ask("y"))
     assert one.partition == other.partition
     assert one.key != other.key
+
+
+# --- across dialects, and what only one knows -----------------------------------------------------------------------
+
+
+def spoken(path: str, fields: dict[str, Any]) -> Identity:
+    dialect = of_path(path)
+    assert dialect is not None
+    question = dialect.read(read(fields), path).question
+    assert question.uncacheable is None, question.uncacheable
+    return identify(question, Scope("tenant"), {}, "", path="/v1", rules=(), secret=b"golden")
+
+
+MESSAGES = "/v1/messages"
+
+
+def test_a_field_of_a_body_is_no_stop_sequence() -> None:
+    asked = {**ask(), "max_tokens": 5}
+    found = [
+        spoken(MESSAGES, {**asked, "stop": ["END"]}),
+        spoken(MESSAGES, {**asked, "stop_sequences": ["END"]}),
+        spoken(MESSAGES, {**asked, "stop": ["END"], "stop_sequences": ["END"]}),
+        spoken(MESSAGES, {**asked, "stop": ["END"], "stop_sequences": ["STOP"]}),
+    ]
+    assert len({one.partition for one in found}) == len(found)
+
+
+def called(arguments: str, first: str = "1", second: str = "1") -> dict[str, Any]:
+    function = {"name": "f", "arguments": arguments}
+    return {
+        "model": "m",
+        "messages": [
+            user("weather?"),
+            {"role": "assistant", "tool_calls": [{"id": first, "type": "function", "function": function}]},
+            {"role": "tool", "tool_call_id": second, "content": "rain"},
+            user("and tomorrow?"),
+        ],
+    }
+
+
+def test_arguments_of_calls_count_however_they_are_spaced_and_their_ids_do_not() -> None:
+    one = identity(called('{"a":1,"b":2}'))
+    assert identity(called('{ "b": 2, "a": 1 }')) == one
+    assert identity(called('{"a":1,"b":2}', "x", "x")) == one
+    others = [
+        called('{"a":1,"a":2}'),
+        called('{"a":2}'),
+        called('{"a":9007199254740993.0}'),
+        called('{"a":9007199254740992.0}'),
+        called('{"a":{"float":"1.5"}}'),
+        called('{"a":1.5}'),
+        called("not JSON"),
+        called('{"a":1,"b":2}', "x", "#0"),
+        called('{"a":1,"b":2}', "x", "y"),
+    ]
+    found = {identity(fields).partition for fields in others}
+    assert len(found) == len(others)
+    assert one.partition not in found
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [*called('{"a":1}')["messages"][:1], {"role": "assistant", "tool_calls": [{"id": "1", "index": 0}]}, user("x")],
+        [{"role": "tool", "name": "f", "tool_call_id": "1", "content": "rain"}, user("x")],
+        [user([{"type": "text", "text": "x"}, {"type": "unheard_of"}])],
+        [user([{"type": "text", "text": "x", "cache_control": {}}]), user("x")],
+    ],
+)
+def test_what_holds_what_is_not_known_here_is_exact(messages: list[dict[str, Any]]) -> None:
+    question = read_chat(read({"model": "m", "messages": messages})).question
+    assert question.exact_only == "it holds what is not known here"
+
+
+def test_who_may_go_on_with_a_stored_completion_is_bound() -> None:
+    assert read_chat(read({**ask(), "store": True})).bound
+    assert not read_chat(read({**ask(), "store": False})).bound
+    assert not read_chat(read(ask())).bound

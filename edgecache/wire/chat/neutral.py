@@ -29,7 +29,7 @@ def to_reply(answer: Mapping[str, Any]) -> Reply:
             id=_typed(answer.get("id") or "", str),
             model=_typed(answer.get("model") or "", str),
             created=_typed(answer.get("created") or 0, int),
-            choices=tuple(_choice(choice) for choice in answer["choices"]),
+            choices=tuple(_choice(choice, answer.get("id") or "") for choice in answer["choices"]),
             usage=to_usage(answer.get("usage")),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -40,12 +40,14 @@ def _typed(value: Any, kind: Any) -> Any:
     return msgspec.convert(value, kind, strict=True)
 
 
-def _choice(choice: Mapping[str, Any]) -> Choice:
+def _choice(choice: Mapping[str, Any], name: str) -> Choice:
     message = choice["message"]
     more = [name for name, value in message.items() if value and name not in _TOLD]
     if choice.get("logprobs") or more:
         raise Untellable(f"other dialects have no {more[0] if more else 'logprobs'}")
-    return Choice(parts=tuple(_parts(message)), finish=finish_of(choice["finish_reason"]))
+    return Choice(
+        parts=tuple(_parts(message, name, choice.get("index") or 0)), finish=finish_of(choice["finish_reason"])
+    )
 
 
 def finish_of(told: Any) -> str:
@@ -56,7 +58,7 @@ def finish_of(told: Any) -> str:
     return finish
 
 
-def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
+def _parts(message: Mapping[str, Any], name: str, choice: int) -> Iterator[Part]:
     thought = next((message[name] for name in REASONING if isinstance(message.get(name), str)), "")
     if thought:
         yield Thinking(text=thought)
@@ -64,11 +66,20 @@ def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
         yield Text(text=_typed(message["content"], str))
     if message.get("refusal"):
         yield Refusal(text=_typed(message["refusal"], str))
-    for call in message.get("tool_calls") or ():
+    for at, call in enumerate(message.get("tool_calls") or ()):
         if call.get("type", "function") != "function":
             raise Untellable(f"other dialects have no tool calls of type {call['type']!r}")
-        name, arguments = _typed(call["function"]["name"], str), _typed(call["function"]["arguments"], str)
-        yield ToolUse(id=_typed(call["id"], str), name=name, arguments=arguments)
+        function = call["function"]
+        yield ToolUse(
+            id=call_id(_typed(call.get("id") or "", str), name, choice, at),
+            name=_typed(function["name"], str),
+            arguments=_typed(function["arguments"], str),
+        )
+
+
+def call_id(given: str, answer: str, choice: int, at: int) -> str:
+    """The id of a tool's call; one of ours where its server gave none, the same each time."""
+    return given or f"call_{answer}_{choice}_{at}"
 
 
 def to_usage(told: Any) -> Usage | None:

@@ -35,6 +35,7 @@ def read_chat(body: bytes, path: str = "") -> Request:
         include_usage=isinstance(options, dict) and options.get("include_usage") is True,
         conversation=conversation,
         users=end_users(fields),
+        bound=fields.get("store") is True,
     )
 
 

@@ -17,7 +17,7 @@ from edgecache.core.reply import (
     Usage,
 )
 from edgecache.wire import sse
-from edgecache.wire.chat.neutral import REASONING, finish_of, from_usage, head, to_usage
+from edgecache.wire.chat.neutral import REASONING, call_id, finish_of, from_usage, head, to_usage
 from edgecache.wire.dialect import Untellable
 
 
@@ -74,7 +74,8 @@ class Reader:
     """Reads the chunks of one stream."""
 
     def __init__(self) -> None:
-        self._begun = False
+        self._id: str | None = None
+        self._calls: set[tuple[int, int]] = set()
         self._usage: Usage | None = None
 
     def feed(self, event: bytes) -> Sequence[Delta]:
@@ -93,15 +94,28 @@ class Reader:
         if chunk.get("error") is not None:
             raise Untellable("an error in the stream")
         self._usage = to_usage(chunk.get("usage")) or self._usage
-        if not self._begun:
-            self._begun = True
-            head = (_typed(chunk.get("id") or "", str), _typed(chunk.get("model") or "", str))
-            yield Begin(id=head[0], model=head[1], created=_typed(chunk.get("created") or 0, int))
+        if self._id is None:
+            self._id = _typed(chunk.get("id") or "", str)
+            model = _typed(chunk.get("model") or "", str)
+            yield Begin(id=self._id, model=model, created=_typed(chunk.get("created") or 0, int))
         for choice in chunk.get("choices") or ():
             number = _typed(choice.get("index") or 0, int)
-            yield from _deltas(choice.get("delta") or {}, number)
+            delta = choice.get("delta") or {}
+            yield from _texts(delta, number)
+            for call in delta.get("tool_calls") or ():
+                yield from self._call(call, number)
             if choice.get("finish_reason"):
                 yield Finish(finish=finish_of(choice["finish_reason"]), choice=number)
+
+    def _call(self, call: Mapping[str, Any], choice: int) -> Iterator[Delta]:
+        """It begins with its first piece: some servers give no id, others repeat it in each."""
+        function, at = call.get("function") or {}, _typed(call.get("index") or 0, int)
+        if (choice, at) not in self._calls:
+            self._calls.add((choice, at))
+            name = call_id(_typed(call.get("id") or "", str), self._id or "", choice, at)
+            yield ToolBegin(at=at, id=name, name=_typed(function.get("name") or "", str), choice=choice)
+        if function.get("arguments"):
+            yield ToolDelta(at=at, arguments=_typed(function["arguments"], str), choice=choice)
 
 
 def _typed(value: Any, kind: Any) -> Any:
@@ -109,7 +123,7 @@ def _typed(value: Any, kind: Any) -> Any:
     return msgspec.convert(value, kind, strict=True)
 
 
-def _deltas(delta: Mapping[str, Any], number: int) -> Iterator[Delta]:
+def _texts(delta: Mapping[str, Any], number: int) -> Iterator[Delta]:
     for name in REASONING:
         if isinstance(delta.get(name), str) and delta[name]:
             yield ThinkingDelta(text=delta[name], choice=number)
@@ -118,10 +132,3 @@ def _deltas(delta: Mapping[str, Any], number: int) -> Iterator[Delta]:
         yield TextDelta(text=_typed(delta["content"], str), choice=number)
     if delta.get("refusal"):
         yield TextDelta(text=_typed(delta["refusal"], str), choice=number, refusal=True)
-    for call in delta.get("tool_calls") or ():
-        function, at = call.get("function") or {}, _typed(call["index"], int)
-        if call.get("id"):
-            name = _typed(function.get("name") or "", str)
-            yield ToolBegin(at=at, id=_typed(call["id"], str), name=name, choice=number)
-        if function.get("arguments"):
-            yield ToolDelta(at=at, arguments=_typed(function["arguments"], str), choice=number)

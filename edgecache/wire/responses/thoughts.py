@@ -26,7 +26,11 @@ def from_item(item: Mapping[str, Any]) -> Thinking | None:
 
 
 def told(item: Mapping[str, Any]) -> str | None:
-    """What an item shows: its summary, or else the reasoning itself. None where it is not made as described."""
+    """What an item shows: its summary, or else the reasoning itself. None where it is not made as described, or shows
+    both.
+    """
+    if item.get("summary") and item.get("content"):
+        return None
     for name in ("summary", "content"):
         parts = item.get(name) or ()
         if not isinstance(parts, list | tuple) or not all(isinstance(part, dict) for part in parts):
