@@ -20,7 +20,7 @@ from edgecache.flow.embeddings import EmbeddingFlow
 from edgecache.policy_book import PolicyBook
 from edgecache.wire.embeddings import Batch, read_embeddings
 
-INLINE = 16 << 10
+INLINE = 2 << 10
 """Bytes of the largest body that is read on the event loop: each of its inputs gets an identity."""
 
 Identify = Callable[[web.BaseRequest], Caller]

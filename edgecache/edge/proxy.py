@@ -19,7 +19,7 @@ from edgecache.edge.websockets import WebSockets
 from edgecache.errors import RequestError
 from edgecache.policy_book import PolicyBook
 from edgecache.wire import embeddings
-from edgecache.wire.dialects import of_path
+from edgecache.wire.dialects import is_beside, of_path
 
 MODELS_PATH = "/v1/models"
 
@@ -72,7 +72,7 @@ class Proxy:
             dialect = of_path(path)
             if dialect is not None:
                 return await self._spoken.handle(request, dialect, path, query, started)
-            if self._embeddings is not None and path.endswith(embeddings.SUFFIX):
+            if self._embeddings is not None and path.endswith(embeddings.SUFFIX) and not is_beside(path):
                 return await self._embeddings.handle(request, path, query)
         if request.method == "GET" and path == MODELS_PATH:
             return await self._relay.models(request, path, query)

@@ -13,7 +13,7 @@ from edgecache.edge.requests import CREDENTIAL_HEADERS, continue_if_expected, is
 from edgecache.errors import Forbidden, NotFound, RequestError, Unauthenticated
 from edgecache.policy_book import PolicyBook
 from edgecache.wire import embeddings
-from edgecache.wire.dialects import of_path
+from edgecache.wire.dialects import is_beside, of_path
 from edgecache.wire.openai_models import models_added, models_body
 
 TAGS = "surrogate-key"
@@ -80,7 +80,7 @@ class Relay:
         `upgrade`, for a WebSocket. Raises RequestError for none.
         """
         route = self._book.policy.choose(path, "", caller.scope)
-        read = of_path(path) is not None or path.endswith(embeddings.SUFFIX)
+        read = of_path(path) is not None or path.endswith(embeddings.SUFFIX) or is_beside(path)
         unread = not read or (upgrade and path.endswith(SPOKEN_IN_SOCKETS))
         by_rule = route is not None and Tier.UPSTREAM in route.tiers and unread
         self._check_relay(caller, path, listed=by_rule)

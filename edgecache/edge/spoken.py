@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -34,7 +34,7 @@ COUNTED = frozenset(
 """Headers that, with target and body, settle everything about a request that can be remembered."""
 REMEMBERED = 32 << 20
 """Bytes that readings of earlier requests may cost."""
-INLINE = 256 << 10
+INLINE = 16 << 10
 """Bytes of the largest body that is read on the event loop."""
 LARGE = 1 << 20
 """Bytes above which a body is read by one of `LARGE_READERS` threads."""
@@ -128,9 +128,10 @@ class Spoken:
 
     def _remember(self, reading: Reading, entry: Entry, now: float) -> bool:
         """False where this entry cannot be told in the request's dialect."""
-        answer = self._flow.presenter.serve(entry, reading.asked)
-        if answer is None:
+        body = self._flow.presenter.presented(entry, reading.asked)
+        if body is None:
             return False
+        answer = self._flow.presenter.answer(entry, reading.asked, body)
         reading.tags, reading.seen, reading.second = entry.tags, self._flow.horizon(), int(now)
         headers = respond.headers_of(answer, self._node)
         headers.popall("Content-Length", None)
@@ -166,7 +167,12 @@ class Spoken:
         if route is None or route.mode is Mode.HTTP:
             return None
         self._rights.check_key(caller, route, path)
-        return self._settled(request, path, query, read, caller, route)
+        said, tags = counted(request), claimed(request, route)
+
+        def settled() -> Asked:
+            return self._settled(path, query, read, caller, route, said, tags)
+
+        return settled() if len(raw) <= INLINE else await asyncio.to_thread(settled)
 
     async def _read_aside(self, dialect: Dialect, raw: bytes, path: str) -> Request:
         """In a thread; the largest in few of their own, so that none of the others waits for them."""
@@ -174,11 +180,17 @@ class Spoken:
         return await asyncio.get_running_loop().run_in_executor(readers, dialect.read, raw, path)
 
     def _settled(
-        self, request: web.BaseRequest, path: str, query: str, read: Request, caller: Caller, route: Route
+        self,
+        path: str,
+        query: str,
+        read: Request,
+        caller: Caller,
+        route: Route,
+        said: Mapping[str, str],
+        named: tuple[str, ...],
     ) -> Asked:
-        asked = settle(read, caller.scope, route, path=path, query=query, headers=counted(request), secret=self._secret)
-        named = claimed(request, route) if asked.identity is not None else ()
-        if not named:
+        asked = settle(read, caller.scope, route, path=path, query=query, headers=said, secret=self._secret)
+        if asked.identity is None or not named:
             return asked
         return msgspec.structs.replace(asked, tags=tuple(dict.fromkeys((*asked.tags, *keys(named)))))
 

@@ -13,7 +13,7 @@ from edgecache.core.ledger import UNCOMPARED, Ledger
 from edgecache.core.ports import Embedder, Index, Store
 from edgecache.core.tags import Tag
 from edgecache.errors import EmbeddingUnavailable, StoreUnavailable
-from edgecache.flow.heads import Head
+from edgecache.flow.heads import AT_ONCE, Head
 from edgecache.flow.tiers import Ask
 from edgecache.wire.dialect import Summary
 from edgecache.wire.dialects import BY_NAME
@@ -46,9 +46,6 @@ Claims = Callable[[Entry, tuple[Tag, ...]], Awaitable[None]]
 """Tells every node, in the order of the log, that an entry carries more tags from now on; None where there is no other
 node. Raises StoreUnavailable.
 """
-
-AT_ONCE = 64 << 10
-"""Bytes of an answer that are read on the event loop."""
 
 
 async def read(dialect: str, head: Head, body: bytes | None) -> Summary | None:

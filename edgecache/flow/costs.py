@@ -13,6 +13,9 @@ from edgecache.wire.dialect import Summary
 BYTES_A_TOKEN = 4
 """Of a request and of an answer, about: what OpenAI's documentation gives for English."""
 
+AROUND = 300
+"""Bytes of an event beside its text, about."""
+
 
 class Costs:
     """Tells `accounts` of each answer that was asked for, once."""
@@ -24,20 +27,18 @@ class Costs:
         """Raises LimitReached, Overloaded."""
         await self._accounts.admit(ask.scope, ask.route.name)
 
-    def told(self, ask: Ask, head: Head, summary: Summary | None, *, joined: int = 0) -> None:
-        """A whole answer; `joined` others have it too, and did not ask for it."""
-        usage = summary.usage if summary is not None else None
+    def told(self, ask: Ask, head: Head, summary: Summary | None, pieces: int, size: int, *, joined: int = 0) -> None:
+        """A whole answer of so many pieces and bytes; `joined` others have it too, and did not ask for it."""
+        known = summary is not None and summary.usage.total > 0
+        usage = summary.usage if summary is not None and known else estimated(ask, head, pieces, size)
         self._accounts.spent(ask.scope, ask.route.name, head.model, usage)
         for _ in range(joined):
             self._accounts.saved(ask.scope, ask.route.name, head.model, usage)
 
     def left(self, ask: Ask, head: Head | None, pieces: int, size: int) -> None:
-        """An answer of which so many pieces came, when nobody waited for it any more. Providers send about a token in
-        each event of a stream.
-        """
-        streams = head is not None and head.framing is Framing.SSE
-        usage = estimated(ask, pieces if streams else size // BYTES_A_TOKEN)
-        self._accounts.spent(ask.scope, ask.route.name, head.model if head is not None else ask.request.model, usage)
+        """An answer of which so much came when it broke off, or nobody waited for it any more."""
+        model = head.model if head is not None else ask.request.model
+        self._accounts.spent(ask.scope, ask.route.name, model, estimated(ask, head, pieces, size))
 
     async def counted(self, ask: Ask, reply: TierReply) -> AsyncIterator[bytes]:
         """What comes for one caller; at its end, or when the caller has left, it is counted."""
@@ -55,15 +56,17 @@ class Costs:
             if not whole:
                 self.left(ask, reply.head, pieces, size)
         summary = await read(ask.request.dialect, reply.head, bytes(kept) if size == len(kept) else None)
-        if summary is None or not summary.usage.total:
-            self.left(ask, reply.head, pieces, size)
-        else:
-            self.told(ask, reply.head, summary)
+        self.told(ask, reply.head, summary, pieces, size)
 
     def __repr__(self) -> str:
         return f"<Costs for {self._accounts!r}>"
 
 
-def estimated(ask: Ask, completion: int) -> Usage:
-    """Tokens, by the length of the request."""
-    return Usage(prompt=len(ask.request.body) // BYTES_A_TOKEN, completion=completion)
+def estimated(ask: Ask, head: Head | None, pieces: int, size: int) -> Usage:
+    """By the length of the request and of what came: an event of a stream is a token at least, and more where it is
+    longer than what is said around a token.
+    """
+    prompt = len(ask.request.body) // BYTES_A_TOKEN
+    if head is None or head.framing is not Framing.SSE:
+        return Usage(prompt=prompt, completion=size // BYTES_A_TOKEN)
+    return Usage(prompt=prompt, completion=max(pieces, (size - AROUND * pieces) // BYTES_A_TOKEN))

@@ -20,7 +20,7 @@ from edgecache.core.trace import Trace
 from edgecache.errors import ModelNotFound, NotCached, RequestError
 from edgecache.flow.admit import Admission, shared_headers
 from edgecache.flow.embedding_asks import Wants
-from edgecache.flow.embedding_calls import AT_A_TIME, Calls, Came, Ride, added, aside, formed, slices
+from edgecache.flow.embedding_calls import AT_A_TIME, Calls, Came, Ride, added, aside, estimated, formed, slices
 from edgecache.flow.fence import Fence
 from edgecache.flow.fills import Answer, nothing_to_close
 from edgecache.flow.heads import Head
@@ -261,7 +261,7 @@ class EmbeddingFlow:
                 yield piece
             usage = await aside(size, lambda: usage_of(bytes(kept)))
         finally:
-            self._accounts.spent(asked.scope, asked.route.name, asked.request.model, usage)
+            self._accounts.spent(asked.scope, asked.route.name, asked.request.model, usage or estimated(wants))
 
     # --- answers --------------------------------------------------------------------------------------------------
 

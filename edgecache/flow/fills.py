@@ -16,11 +16,12 @@ from edgecache.core.reply import Usage
 from edgecache.core.tags import Kind, Tag
 from edgecache.core.trace import Trace
 from edgecache.errors import UpstreamBroken
-from edgecache.flow.admit import AT_ONCE, PASSING, Admission, read, shared_headers
+from edgecache.flow.admit import PASSING, Admission, read, shared_headers
 from edgecache.flow.costs import Costs
-from edgecache.flow.heads import Head
+from edgecache.flow.heads import AT_ONCE, Head
 from edgecache.flow.recently import Recently
 from edgecache.flow.tiers import Ask, TierReply, Tiers
+from edgecache.flow.translate import Original
 from edgecache.wire.dialects import BY_NAME
 
 _log = logging.getLogger("edgecache.fills")
@@ -145,7 +146,9 @@ class Fills:
         ledger, horizon = self._ledger, flight.horizon
         tags = (*flight.tags, *ask.tags)
         alive = ledger.killer(tags, horizon) is None and ledger.softened(tags, horizon) is None
-        return alive and ledger.covered(ask.scope, horizon.sequence, None) is None and flight.takes(ask.tags)
+        asked_before = ask.demands.no_cache  # it wants what is asked for after it came
+        alive = alive and not asked_before and ledger.covered(ask.scope, horizon.sequence, None) is None
+        return alive and flight.takes(ask.tags)
 
     def _may_stay(self, flight: Flight[Head], head: Head, arrival: int) -> bool:
         """The join fence, second half: the tags that came with the head, and whether it may be shared at all."""
@@ -155,13 +158,17 @@ class Fills:
         """The vector is made while the answer comes."""
         embedding = asyncio.ensure_future(vector())
         try:
-            head = await self._received(flight, ask)
+            head, original = await self._received(flight, ask)
             body = flight.kept()
             summary = await read(ask.request.dialect, head, body)
             if head.plain:
-                self._costs.told(ask, head, summary, joined=flight.joined if head.personal is None else 0)
+                joined = flight.joined if head.personal is None else 0
+                self._costs.told(ask, head, summary, *flight.received, joined=joined)
             found = await embedding if head.plain and body is not None else None
-            outcome = await self.admission.admit(ask, head, body, summary, flight.seal(), flight.horizon, found)
+            outcome = await original.why_not_stored() if original is not None and head.plain else None
+            outcome = outcome or await self.admission.admit(
+                ask, head, body, summary, flight.seal(), flight.horizon, found
+            )
             self._uncacheable.mark(_name(ask), head.plain and outcome not in (None, *PASSING))
             if outcome is not None:
                 _log.info("%s is not stored: %s", _id(ask), outcome)
@@ -170,15 +177,16 @@ class Fills:
         finally:
             embedding.cancel()
 
-    async def _received(self, flight: Flight[Head], ask: Ask) -> Head:
-        """As `_receive`; what nobody waits for any more is paid for all the same."""
+    async def _received(self, flight: Flight[Head], ask: Ask) -> tuple[Head, Original | None]:
+        """As `_receive`; what breaks off, or nobody waits for any more, is paid for all the same."""
         try:
             return await self._receive(flight, ask)
-        except asyncio.CancelledError:
-            self._costs.left(ask, flight.head, *flight.received)
+        except BaseException as error:
+            if flight.head is not None or isinstance(error, asyncio.CancelledError):
+                self._costs.left(ask, flight.head, *flight.received)
             raise
 
-    async def _receive(self, flight: Flight[Head], ask: Ask) -> Head:
+    async def _receive(self, flight: Flight[Head], ask: Ask) -> tuple[Head, Original | None]:
         await self._costs.admit(ask)
         reply = await self._tiers.ask(ask, to_store=True)
         try:
@@ -188,7 +196,7 @@ class Fills:
         finally:
             await reply.close()
         flight.end()
-        return head
+        return head, reply.original
 
     async def _present(
         self, ask: Ask, flight: Flight[Head], passenger: int, head: Head, joined: bool, near: str, fwd: str

@@ -12,6 +12,8 @@ from edgecache.core.tags import MAX_HEADER_BYTES
 from edgecache.wire.freshness import lifetime
 from edgecache.wire.surrogate import TAG_HEADERS, response_keys
 
+AT_ONCE = 64 << 10
+"""Bytes of an answer that are read, or told in other words, on the event loop."""
 _VARIES_HARMLESSLY = frozenset(
     {
         "",

@@ -100,7 +100,7 @@ class Flow:
         found = await self._exactly(ask)
         if found.answer is None and not ask.demands.no_transform and await self._is_semantic(ask):
             found = await self._nearly(ask, found.spare)
-        return found if found.answer is not None else msgspec.structs.replace(found, answer=self.exact_hit(ask))
+        return found if found.answer is not None else msgspec.structs.replace(found, answer=await self.exact_hit(ask))
 
     async def _filled(self, ask: Ask, found: Found) -> Answer:
         """From the tiers, or what is stale where they fail (RFC 5861 section 4)."""
@@ -109,11 +109,11 @@ class Flow:
         try:
             answer = await self._asked(ask, found)
         except RequestError as error:
-            saved = self._saved(ask, found.spare, error.status)
+            saved = await self._saved(ask, found.spare, error.status)
             if saved is None:
                 raise
             return saved
-        saved = self._saved(ask, found.spare, answer.status)
+        saved = await self._saved(ask, found.spare, answer.status)
         if saved is not None:
             await answer.close()
         return saved or answer
@@ -138,18 +138,22 @@ class Flow:
         entry = self._exact.get(ask.identity.scope, ask.identity.key)
         return entry is not None and self._fence.is_fresh(entry, msgspec.structs.replace(ask, demands=NOTHING))
 
-    def _saved(self, ask: Ask, spare: Entry | None, status: int) -> Answer | None:
+    async def _saved(self, ask: Ask, spare: Entry | None, status: int) -> Answer | None:
         """`spare`, if asking failed with `status` and it may be served for that."""
-        if status < 500 or spare is None or self._fence.use(spare, ask) is Use.NONE:
+        body = await self.presenter.told(spare, ask) if status >= 500 and spare is not None else None
+        if spare is None or body is None or self._fence.use(spare, ask) is Use.NONE:
             return None
-        return self.presenter.serve(spare, ask, "stale-if-error", failed=status)
+        return self.presenter.answer(spare, ask, body, "stale-if-error", failed=status)
 
     # --- exact ----------------------------------------------------------------------------------------------------
 
-    def exact_hit(self, ask: Asked) -> Answer | None:
-        """From memory, at once."""
+    async def exact_hit(self, ask: Asked) -> Answer | None:
+        """From memory. Does not await where there is nothing: what is filled just then is still in flight."""
         entry = self.exact_entry(ask)
-        return self.presenter.serve(entry, ask) if entry is not None else None
+        body = await self.presenter.told(entry, ask) if entry is not None else None
+        if entry is None or body is None or not self._fence.is_fresh(entry, ask):
+            return None
+        return self.presenter.answer(entry, ask, body)
 
     def exact_entry(self, ask: Asked) -> Entry | None:
         """The fresh entry in memory that may be served now, if it can be told; None also for what may not be cached."""
@@ -184,7 +188,8 @@ class Flow:
         entry = await self._held.find(ask.scope, ask.identity.key)
         if entry is not None and not _carries(entry, ask) and self._fence.use(entry, ask) is not Use.NONE:
             entry = await self._fills.admission.claim(entry, ask.tags)
-        if entry is None:
+        body = await self.presenter.told(entry, ask) if entry is not None else None
+        if entry is None or body is None:
             return Found(vector=self._making(ask))
         use = self._fence.use(entry, ask)
         if use not in SERVED:
@@ -192,8 +197,7 @@ class Flow:
         if use is Use.REVALIDATE:
             self._fills.refresh(ask, self._making(ask))
         detail = {Use.FRESH: "", Use.STALE: "stale", Use.REVALIDATE: "revalidating"}[use]
-        answer = self.presenter.serve(entry, ask, detail)
-        return Found(answer, vector=None if answer is not None else self._making(ask))
+        return Found(self.presenter.answer(entry, ask, body, detail))
 
     # --- semantic -------------------------------------------------------------------------------------------------
 
@@ -238,10 +242,10 @@ class Flow:
                 break
             entry, decision = await self._candidate(ask, neighbour)
             nearest = nearest or decision
-            if entry is not None and decision is not None and self._fence.is_fresh(entry, ask):
-                answer = self.presenter.serve(entry, ask, decision.explain())
-                if answer is not None:
-                    return answer, decision
+            body = await self.presenter.told(entry, ask) if entry is not None else None
+            if entry is None or body is None or decision is None or not self._fence.is_fresh(entry, ask):
+                continue
+            return self.presenter.answer(entry, ask, body, decision.explain()), decision
         return None, nearest
 
     async def _candidate(self, ask: Ask, neighbour: Neighbour) -> tuple[Entry | None, Decision | None]:

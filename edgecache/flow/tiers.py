@@ -78,11 +78,13 @@ class Ask(Asked, frozen=True, kw_only=True):
 
 
 class TierReply(msgspec.Struct, frozen=True):
-    """`pieces` are whole events for a stream. `close` must be called; closing early stops the work."""
+    """`pieces` are whole events for a stream. `close` must be called; closing early stops the work. `original` is
+    what the answer was told from, where an upstream speaks another dialect."""
 
     head: Head
     pieces: AsyncIterator[bytes]
     close: Callable[[], Awaitable[None]]
+    original: translate.Original | None = None
 
 
 class Tiers:
@@ -162,8 +164,10 @@ class Tiers:
         head = upstream_head(reply, ask.route, ask.request.model)
         if reply.dialect not in ("", ask.request.dialect):
             now = int(self._clock())
-            translated = translate.translated(reply, head, BY_NAME[reply.dialect], ask.request, now)
-            return TierReply(*translated, reply.close)
+            other = BY_NAME[reply.dialect]
+            original = translate.Original(other, head.framing or Framing.JSON, ask.route.max_answer)
+            translated = translate.translated(reply, head, other, ask.request, original, now)
+            return TierReply(*translated, reply.close, original)
         pieces = translate.whole_events(reply) if head.framing is Framing.SSE else reply.chunks()
         return TierReply(head, pieces, reply.close)
 

@@ -1,5 +1,6 @@
 """Requests and answers between a client and an upstream that speak different dialects."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import msgspec
@@ -8,7 +9,7 @@ from edgecache.core.entry import Framing
 from edgecache.core.ports import Form, UpstreamReply
 from edgecache.core.reply import Begin, Closing, Delta, Finish
 from edgecache.errors import RequestError, Untranslatable, UpstreamBroken
-from edgecache.flow.heads import Head
+from edgecache.flow.heads import AT_ONCE, Head
 from edgecache.wire import sse
 from edgecache.wire.bodies import with_fields
 from edgecache.wire.dialect import UNTELLABLE, Dialect, Request, Untellable
@@ -44,8 +45,35 @@ def named(body: bytes, model: str) -> bytes:
         raise Untranslatable("The body is no JSON object, so that its model cannot be named otherwise.") from None
 
 
+class Original:
+    """What an upstream said in its own dialect, as far as `most` bytes: whether it may be stored is asked of that, for
+    what is cut or broken there may look whole when it is told in other words.
+    """
+
+    def __init__(self, other: Dialect, framing: Framing, most: int) -> None:
+        self._other = other
+        self._framing = framing
+        self._most = most
+        self._said = bytearray()
+
+    def feed(self, piece: bytes) -> None:
+        if len(self._said) <= self._most:
+            self._said += piece
+
+    async def why_not_stored(self) -> str | None:
+        if len(self._said) > self._most:
+            return "too large"
+        said = bytes(self._said)
+        aside = asyncio.to_thread(self._other.summarise, self._framing, said) if len(said) > AT_ONCE else None
+        summary = await aside if aside is not None else self._other.summarise(self._framing, said)
+        return summary.why_not_stored
+
+    def __repr__(self) -> str:
+        return f"<Original of {self._other.name}: {len(self._said)} bytes>"
+
+
 def translated(
-    reply: UpstreamReply, head: Head, other: Dialect, request: Request, now: int
+    reply: UpstreamReply, head: Head, other: Dialect, request: Request, original: Original, now: int
 ) -> tuple[Head, AsyncIterator[bytes]]:
     """The answer of an upstream that speaks `other`, as the client reads it: event by event where both are streams.
     `now`, Unix time in seconds, is when it was made, where `other` does not tell.
@@ -56,12 +84,12 @@ def translated(
     if not head.plain:
         return _with_type(head, "application/json"), _refusal(reply, own)
     if head.framing is Framing.SSE and request.stream:
-        return _with_type(head, "text/event-stream; charset=utf-8"), _stream(reply, other, own, request, now)
+        return _with_type(head, "text/event-stream; charset=utf-8"), _stream(reply, other, own, request, original, now)
     media = "text/event-stream; charset=utf-8" if request.stream else "application/json"
     framing = Framing.SSE if request.stream else Framing.JSON
     assert head.framing is not None
     shown = msgspec.structs.replace(_with_type(head, media), framing=framing)
-    return shown, _whole(reply, head.framing, other, own, request, now)
+    return shown, _whole(reply, head.framing, other, own, request, original, now)
 
 
 def _with_type(head: Head, media: str) -> Head:
@@ -75,11 +103,12 @@ async def _refusal(reply: UpstreamReply, own: Dialect) -> AsyncIterator[bytes]:
 
 
 async def _stream(
-    reply: UpstreamReply, other: Dialect, own: Dialect, request: Request, now: int
+    reply: UpstreamReply, other: Dialect, own: Dialect, request: Request, original: Original, now: int
 ) -> AsyncIterator[bytes]:
     reader, writer = other.reader(), own.writer(request)
     finished = False
     async for event in whole_events(reply):
+        original.feed(event)
         try:
             steps = [_dated(step, now) for step in reader.feed(event)]
             finished = finished or any(isinstance(step, Finish) for step in steps)
@@ -90,17 +119,37 @@ async def _stream(
             raise _broken(reply, own, error) from None
         for told in sse.events(written):
             yield told
+        await asyncio.sleep(0)  # many events may have come at once: others get their turn
 
 
 async def _whole(
-    reply: UpstreamReply, framing: Framing, other: Dialect, own: Dialect, request: Request, now: int
+    reply: UpstreamReply,
+    framing: Framing,
+    other: Dialect,
+    own: Dialect,
+    request: Request,
+    original: Original,
+    now: int,
 ) -> AsyncIterator[bytes]:
     content = b"".join([chunk async for chunk in reply.chunks()])
+    original.feed(content)
     try:
-        told = other.reply(framing, content)
-        yield own.tell(msgspec.structs.replace(told, created=told.created or now), request)
+        yield await (_aside if len(content) > AT_ONCE else _at_once)(framing, content, other, own, request, now)
     except UNTELLABLE as error:
         raise _broken(reply, own, error) from None
+
+
+async def _aside(framing: Framing, content: bytes, other: Dialect, own: Dialect, request: Request, now: int) -> bytes:
+    return await asyncio.to_thread(_told, framing, content, other, own, request, now)
+
+
+async def _at_once(framing: Framing, content: bytes, other: Dialect, own: Dialect, request: Request, now: int) -> bytes:
+    return _told(framing, content, other, own, request, now)
+
+
+def _told(framing: Framing, content: bytes, other: Dialect, own: Dialect, request: Request, now: int) -> bytes:
+    reply = other.reply(framing, content)
+    return own.tell(msgspec.structs.replace(reply, created=reply.created or now), request)
 
 
 def _dated(step: Delta, now: int) -> Delta:

@@ -14,6 +14,7 @@ from yarl import URL
 from edgecache.core.ports import Call
 from edgecache.errors import BadRequest, MethodNotAllowed, RequestError, UpstreamBroken
 from edgecache.upstream import failures, headers
+from edgecache.upstream.connections import Connector
 from edgecache.upstream.deadline import Deadline
 from edgecache.upstream.environment import Proxy
 from edgecache.upstream.reply import Reply
@@ -60,7 +61,7 @@ class Client:
         trust = context or True
         self._proxy = proxy
         self._kept = _session(
-            aiohttp.TCPConnector(limit=limit, keepalive_timeout=self.target.keepalive, ssl=trust)
+            Connector(limit=limit, keepalive_timeout=self.target.keepalive, ssl=trust)
         )  # fmt: skip
         self._fresh = _session(aiohttp.TCPConnector(limit=limit, force_close=True, ssl=trust))
 
@@ -99,6 +100,9 @@ class Client:
             return self._failure(caught, deadline)
         finally:
             deadline.settle()
+        if not 200 <= response.status <= 599:
+            response.close()
+            return Failure(_no_answer(self.target, response.status), True)
         coding = headers.unknown_coding(response.headers.getall("Transfer-Encoding", ()))
         if coding is not None:
             response.close()
@@ -220,6 +224,11 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
 
 def _strange(target: Target, coding: str) -> UpstreamBroken:
     return UpstreamBroken(f"upstream {target.name}: transfer coding {coding[:40]!r} is not read here. {failures.AGAIN}")
+
+
+def _no_answer(target: Target, status: int) -> UpstreamBroken:
+    """A 101 that was not asked for would make a tunnel of the caller's connection for all that stands between."""
+    return UpstreamBroken(f"upstream {target.name}: status {status} ends no request. {failures.AGAIN}")
 
 
 def _tracing() -> aiohttp.TraceConfig:

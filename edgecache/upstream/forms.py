@@ -30,16 +30,18 @@ def fitted(call: Call, target: Target) -> Call:
     raise reason
 
 
-def speaks(call: Call, target: Target) -> bool:
-    """Whether it is asked in the call's own words. What is passed through speaks by its path: Anthropic's is below
-    `/messages`.
+def distance(call: Call, target: Target) -> int:
+    """0 for a target that names the call's dialect among those it speaks, 1 for one that names none, 2 for others. What
+    is passed through speaks by its path or its headers: Anthropic's is below `/messages`, or says which version of the
+    API it is for.
     """
     if not target.speaks:
-        return True
+        return 1
     if call.dialect:
-        return call.dialect in target.speaks
-    kind = "anthropic." if is_anthropic(call.path) else "openai."
-    return any(spoken.startswith(kind) for spoken in target.speaks)
+        return 0 if call.dialect in target.speaks else 2
+    said = any(name.lower() == "anthropic-version" for name, _ in call.headers)
+    kind = "anthropic." if said or is_anthropic(call.path) else "openai."
+    return 0 if any(spoken.startswith(kind) for spoken in target.speaks) else 2
 
 
 def _dialects(call: Call, target: Target) -> Iterator[str]:

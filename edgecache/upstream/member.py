@@ -22,6 +22,8 @@ from edgecache.upstream.target import Target
 from edgecache.upstream.verdict import Verdict
 from edgecache.wire.overload import Sign
 
+AT_ONCE: Final = 16 << 10
+"""Bytes of a request that is written in other words on the event loop."""
 EVENTS: Final = "text/event-stream"
 
 
@@ -114,7 +116,7 @@ class Member:
             whatever a streamed request body raises
         """
         try:
-            call = fitted(asked.call, self.target)
+            call = await self._fitted(asked.call)
         except Untranslatable as error:
             return Outcome(error=error, asked=False)
         if (left := self._left(asked)) > 0 and self.breaker.wait == 0:
@@ -124,6 +126,11 @@ class Member:
                 return await self._attempt(msgspec.structs.replace(asked, call=call), leave, turn, fresh)
             self.slots.give_back()
         return Outcome(error=self._resting() if self._left(asked) > 0 else self._late(), asked=False)
+
+    async def _fitted(self, call: Call) -> Call:
+        """Writing a long request in other words takes milliseconds, which are spent in a worker thread."""
+        long = isinstance(call.body, bytes) and len(call.body) > AT_ONCE
+        return await asyncio.to_thread(fitted, call, self.target) if long else fitted(call, self.target)
 
     async def _attempt(self, asked: Asked, leave: Pass, turn: Turn, fresh: bool) -> Outcome:
         self.tally.begin(turn)

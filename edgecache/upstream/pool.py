@@ -10,7 +10,7 @@ from edgecache.errors import InvalidSettings, NoUpstream
 from edgecache.upstream.breaker import Breaking
 from edgecache.upstream.budget import RetryBudget
 from edgecache.upstream.environment import proxy_for, tls_context
-from edgecache.upstream.forms import speaks
+from edgecache.upstream.forms import distance
 from edgecache.upstream.health import watch
 from edgecache.upstream.member import Member
 from edgecache.upstream.reply import Reply
@@ -95,7 +95,7 @@ class UpstreamPool:
         self._sent += 1
         self._budget.deposit()
         ordered = self._in_order(trusted(call, targets))
-        ordered.sort(key=lambda member: not speaks(call, member.target))  # stable: within each kind the order stays
+        ordered.sort(key=lambda member: distance(call, member.target))  # stable: within each kind the order stays
         return await Sending(call, ordered, self._budget).run()
 
     def candidates(self, upstreams: tuple[str, ...]) -> list[Target]:

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from edgecache.core.ports import Call
-from edgecache.upstream.forms import speaks
+from edgecache.upstream.forms import distance
 from edgecache.upstream.target import Target
 
 TELLS: Final = re.compile(r"auth|key|token|secret|cookie|session|password|credential|signature", re.IGNORECASE)
@@ -25,7 +25,7 @@ def trusted(call: Call, targets: Sequence[Target]) -> list[Target]:
     if not shows_credential(call):
         return list(targets)
     open_to = [target for target in targets if not (call.configured_key and target.api_key is not None)]
-    home = min(open_to, key=lambda target: (not speaks(call, target), target.order), default=None)
+    home = min(open_to, key=lambda target: (distance(call, target), target.order), default=None)
     return [target for target in targets if target not in open_to or (home and target.trust == home.trust)]
 
 

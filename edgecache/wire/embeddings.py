@@ -55,7 +55,7 @@ def read_embeddings(body: bytes, path: str = "") -> Batch:
         question = uncacheable("", "the body is not an object")
         return Batch(request=Request(dialect=DIALECT, body=body, fields=fields, question=question), inputs=())
     inputs = _inputs(fields.get("input"))
-    question = _question(fields, fields.get("model", deployment(path)), problem or _why_uncacheable(inputs))
+    question = _question(fields, deployment(path) or fields.get("model"), problem or _why_uncacheable(inputs))
     request = Request(dialect=DIALECT, body=body, fields=fields, question=question, users=end_users(fields))
     return Batch(request=request, inputs=() if question.uncacheable else inputs)
 

@@ -239,8 +239,27 @@ async def test_each_upstream_is_asked_what_it_speaks(tmp_path: Path) -> None:
         claude.enqueue(Answer(body=b'{"input_tokens": 9}'))
         counted = await node.ask("POST", "/v1/messages/count_tokens", b"{}", headers=VERSION)
         assert counted.body == b'{"input_tokens": 9}'
-    assert [one.path for one in gpt.requests] == [CHAT]
-    assert [one.path for one in claude.requests] == [MESSAGES, "/v1/messages/count_tokens"]
+        claude.enqueue(Answer(body=b"{}"))
+        gpt.enqueue(Answer(body=b"{}"))
+        await node.ask("GET", "/v1/files", headers=VERSION)
+        await node.ask("GET", "/v1/files")
+    assert [one.path for one in gpt.requests] == [CHAT, "/v1/files"]
+    assert [one.path for one in claude.requests] == [MESSAGES, "/v1/messages/count_tokens", "/v1/files"]
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+async def test_long_answers_are_told_beside_the_event_loop(tmp_path: Path, path: str) -> None:
+    """The fixture of this folder fails the test where the loop is blocked; here the answer must come at all."""
+    long = "word " * 60_000
+    choice = {"index": 0, "message": {"role": "assistant", "content": long}, "finish_reason": "stop"}
+    whole = json.dumps({"id": "c", "object": "chat.completion", "model": "m", "choices": [choice]}).encode()
+    async with ScriptedUpstream(script=provider) as upstream, running_node(tmp_path, upstream=upstream) as node:
+        upstream.enqueue(Answer(body=whole))
+        await ask(node, CHAT)
+        for _ in range(2):
+            answer = await ask(node, path, stream=True)
+            assert (answer.headers["X-Cache"], text(path, answer)) == ("HIT", long)
+    assert len(upstream.requests) == 1
 
 
 async def test_nothing_is_kept_of_what_requests_only_repeat(tmp_path: Path) -> None:
@@ -302,6 +321,26 @@ async def test_an_answer_that_ended_for_reasons_of_its_server_is_told_to_nobody_
         assert answer.status == 502
         assert "'error'" in answer.error["message"]
         assert await node.stored() == 0
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_refusal_stays_one(tmp_path: Path, streamed: bool) -> None:
+    """Told as an answer it would be stored, and found by others."""
+    delta, usage = {"role": "assistant", "content": None, "refusal": "I cannot."}, {"prompt_tokens": 1}
+    choice = {"index": 0, "message": delta, "finish_reason": "stop"}
+    whole = json.dumps({**HEAD, "object": "chat.completion", "choices": [choice], "usage": usage}).encode()
+    stream = [chat_chunk(delta), chat_chunk({}, "stop"), event("[DONE]")]
+    said = Answer(headers=SSE_HEADERS, chunks=stream) if streamed else Answer(body=whole)
+    async with (
+        ScriptedUpstream(script=lambda _: said) as upstream,
+        running_node(tmp_path, **speaking(upstream, "openai.chat")) as node,
+    ):
+        for _ in range(2):
+            answer = await ask(node, MESSAGES, stream=streamed)
+            assert answer.headers["X-Cache"] == "MISS"
+            assert text(MESSAGES, answer) == "I cannot."
+            assert b'"stop_reason":"refusal"' in answer.body
+    assert len(upstream.requests) == 2
 
 
 async def test_bypassed_requests_are_translated_too(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from edgecache.wire.users import end_users
 IGNORED = frozenset({"stream", "stream_options", "user", "metadata", "safety_identifier", "service_tier", "store"})
 """Fields that do not change what a right answer is. A closed list: any other field is identity."""
 IGNORED_PREFIX = "prompt_cache_"
+DEPLOYMENTS = "/deployments/"
 
 
 def read_chat(body: bytes, path: str = "") -> Request:
@@ -22,7 +23,7 @@ def read_chat(body: bytes, path: str = "") -> Request:
     if not isinstance(fields, dict):
         question = uncacheable("", "the body is not an object")
         return Request(dialect=DIALECT, body=body, fields=fields, question=question, include_usage=False)
-    model = fields.get("model", deployment(path))
+    model = deployment(path) or fields.get("model")
     identity = {name: value for name, value in fields.items() if not is_ignored(name)}
     conversation = read_conversation(identity)
     options = fields.get("stream_options")
@@ -40,8 +41,10 @@ def read_chat(body: bytes, path: str = "") -> Request:
 
 
 def deployment(path: str) -> str | None:
-    """The model that Azure's paths name: `/openai/deployments/{deployment}/chat/completions`."""
-    before, found, rest = path.partition("/deployments/")
+    """The model that Azure's paths name: `/openai/deployments/{deployment}/chat/completions`. Azure goes by it,
+    whatever the body says.
+    """
+    before, found, rest = path.partition(DEPLOYMENTS)
     return rest.partition("/")[0] or None if found and before.endswith("/openai") else None
 
 

@@ -167,10 +167,11 @@ def tell(reply: Reply, *, stream: bool) -> bytes:
     choice = reply.choices[0]
     content = [block for part in choice.parts for block in _blocks(part)]
     called = any(isinstance(part, ToolUse) for part in choice.parts)
+    refused = any(isinstance(part, Refusal) for part in choice.parts)
     message = {
         **head(reply.id, reply.model, reply.usage),
         "content": content,
-        "stop_reason": stop_of(choice.finish, choice.stop_sequence, called=called),
+        "stop_reason": "refusal" if refused else stop_of(choice.finish, choice.stop_sequence, called=called),
         "stop_sequence": choice.stop_sequence,
     }
     return to_stream(message) if stream else msgspec.json.encode(message)

@@ -20,6 +20,7 @@ class Writer:
         self._calls: dict[int, int] = {}
         self._thought: list[str] = []
         self._finish = Finish(finish="stop")
+        self._refused = False
 
     def __repr__(self) -> str:
         return f"<Writer of Messages, {self._blocks} blocks>"
@@ -32,6 +33,7 @@ class Writer:
             case Begin():
                 return event({"type": "message_start", "message": head(delta.id, delta.model, delta.usage)})
             case TextDelta():
+                self._refused = self._refused or delta.refusal
                 return self._text(delta.text)
             case ThinkingDelta():
                 return self._thinking(delta)
@@ -92,6 +94,7 @@ class Writer:
 
     def _end(self, closing: Closing) -> bytes:
         stop = stop_of(self._finish.finish, self._finish.stop_sequence, called=bool(self._calls))
+        stop = "refusal" if self._refused else stop
         delta = {"stop_reason": stop, "stop_sequence": self._finish.stop_sequence}
         fields = {"type": "message_delta", "delta": delta, "usage": tell_usage(closing.usage)}
         return self._close() + event(fields) + event({"type": "message_stop"})
