@@ -8,6 +8,7 @@ import msgspec
 from edgecache.client import AdminClient, Refused
 from edgecache.core.policy import parse_policy
 from edgecache.errors import EdgecacheError, InvalidSettings
+from edgecache.parts import target_of
 from edgecache.policy_book import read_policies
 from edgecache.settings import Settings, address, is_loopback
 
@@ -84,6 +85,14 @@ def _models(settings: Settings) -> Finding:
 
 
 def _upstreams(settings: Settings) -> Finding:
+    problems: list[str] = []
+    for upstream in settings.upstream:
+        try:
+            target_of(upstream)
+        except InvalidSettings as error:
+            problems += error.problems
+    if problems:
+        return Finding("upstreams", False, "; ".join(problems))
     named = [f"{u.name} {u.url} ({'own key' if u.key else 'callers own key'})" for u in settings.upstream]
     return Finding("upstreams", True, "; ".join(named) or "none: only the local model answers")
 

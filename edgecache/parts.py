@@ -35,6 +35,14 @@ def storage_of(settings: Settings, node: str) -> SqliteStorage | RedisStorage:
 
 
 def target_of(upstream: UpstreamSettings) -> Target:
+    """Raises InvalidSettings for what cannot be one."""
+    try:
+        return _target(upstream)
+    except ValueError as error:
+        raise InvalidSettings([str(error)]) from None
+
+
+def _target(upstream: UpstreamSettings) -> Target:
     return Target(
         name=upstream.name,
         base_url=upstream.url,

@@ -76,6 +76,14 @@ class Deadline:
         """A limit for the next part of the body; data that is already there is given even when it has passed."""
         return asyncio.timeout_at(self._nearest(Timer.BETWEEN_CHUNKS))
 
+    def check(self) -> None:
+        """Raises TimeoutError when the whole time of the request has passed, also where data waits: a caller that reads
+        slowly must not hold its place for ever.
+        """
+        if self._clock() >= self._total_at:
+            self._timer = Timer.TOTAL
+            raise TimeoutError
+
     def error(self) -> UpstreamTimeout:
         """Of the limit that passed."""
         return missed(self._target, self._timer)

@@ -105,6 +105,7 @@ class Reply:
         """The next piece; b"" at the end. Errors are raised outside of the handlers: nothing is chained to them."""
         error: EdgecacheError
         try:
+            self._deadline.check()
             async with self._deadline.chunk():
                 return await self._response.content.readany()
         except TimeoutError:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgecache.errors import InvalidSettings
+from edgecache.parts import target_of
 from edgecache.settings import Settings, StoreSettings, UpstreamSettings, address, is_loopback, load
 
 
@@ -184,3 +185,21 @@ def test_no_password_of_a_store_is_shown(url: str, shown: str) -> None:
     said = repr(StoreSettings(url=url))
     assert said == f"<StoreSettings {shown} edgecache>"
     assert "CRET" not in said + repr(Settings(store=StoreSettings(url=url)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"url": "http://user:secret@host"}, "credentials"),
+        ({"url": "http://host?x=1"}, "base_url must look like"),
+        ({"key": "sk-x\n"}, "printable ASCII"),
+        ({"name": ""}, "name"),
+    ],
+)
+def test_an_upstream_that_cannot_be_one_is_told_in_a_line(wrong: dict[str, str], says: str) -> None:
+    """By `serve` as by `doctor`, and no secret is in it."""
+    upstream = UpstreamSettings(**{"name": "a", "url": "http://host", **wrong})
+    with pytest.raises(InvalidSettings, match=says) as caught:
+        target_of(upstream)
+    assert "secret" not in str(caught.value)
+    assert "sk-x" not in str(caught.value)

@@ -229,3 +229,16 @@ class _Early(RawUpstream):
         writer.close()
         self.connections -= 1
         self._note()
+
+
+async def test_total_ends_an_answer_of_which_data_always_waits() -> None:
+    """A caller that reads slowly must not hold its place for ever."""
+    async with ScriptedUpstream() as upstream, opened(target(upstream.url, timers=timers(total=ENOUGH))) as pool:
+        upstream.enqueue(Answer(chunks=[b"x" * 65_536] * 64))
+        reply = await pool.send(call())
+        chunks = reply.chunks()
+        await anext(chunks)
+        await asyncio.sleep(2 * ENOUGH)  # the total time of the request passes; what came meanwhile waits
+        with pytest.raises(UpstreamTimeout, match=r"\(total\)"):
+            await anext(chunks)
+        await reply.close()

@@ -1,12 +1,14 @@
 """A caller's credential is shown to one provider, whatever fails."""
 
 import socket
+from typing import Any
 
 import pytest
 from asking import UNBROKEN, always, call, opened, plenty, read, target
 
 from edgecache.core.ports import Call
 from edgecache.errors import UpstreamUnreachable
+from edgecache.testing.scripted_upstream import Answer, ScriptedUpstream
 from edgecache.upstream import Target
 from edgecache.upstream.trust import shows_credential, trusted
 
@@ -87,3 +89,20 @@ async def test_a_realm_lets_it_go_on() -> None:
             reply = await pool.send(call(headers=OWN, configured_key=False))
             assert (reply.upstream, await read(reply)) == ("two", b"200")
     assert other.requests[0].header("authorization") == "Bearer sk-callers"
+
+
+@pytest.mark.parametrize(
+    "shown", [{"headers": (("X-Auth-Token", "SECRET"),)}, {"query": "key=SECRET"}, {"headers": (("Cookie", "a=b"),)}]
+)
+async def test_what_our_key_does_not_replace_is_shown_to_one_provider_only(shown: dict[str, Any]) -> None:
+    busy = Answer(status=503, body=b"{}")
+    async with ScriptedUpstream(script=lambda _: busy) as first, ScriptedUpstream(script=lambda _: busy) as second:
+        targets = [target(first.url, "first", api_key="k1"), target(second.url, "second", api_key="k2", order=1)]
+        async with opened(*targets) as pool:
+            reply = await pool.send(call(configured_key=True, **shown))
+            assert reply.status == 503
+            await reply.close()
+            assert (len(first.requests), len(second.requests)) == (1, 0)
+            reply = await pool.send(call(configured_key=True, headers=(("X-Api-Key", "replaced"),)))
+            await reply.close()
+            assert (len(first.requests), len(second.requests)) == (2, 1)
