@@ -137,7 +137,7 @@ class WebSockets:
             await asyncio.wait(list(self._tunnels), timeout=self._limits.drain)
         for tunnel in self._tunnels.values():
             tunnel.abort()
-        await asyncio.gather(*self._tunnels)
+        await asyncio.gather(*self._tunnels, return_exceptions=True)
         if self._next_sweep is not None:
             self._next_sweep.cancel()
 

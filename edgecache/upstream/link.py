@@ -36,7 +36,10 @@ class Link:
         self._reader.feed_eof()
 
     async def read(self) -> bytes:
-        return await self._reader.read(PIECE)
+        try:
+            return await self._reader.read(PIECE)
+        except RuntimeError:  # aiohttp's word for a connection that was lost before anybody read
+            return b""
 
     def write(self, content: bytes) -> None:
         if not self._transport.is_closing():
