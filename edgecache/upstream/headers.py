@@ -24,6 +24,7 @@ JUDGED: Final = frozenset({
 CODINGS: Final = frozenset({"", "chunked", "identity"})
 """Transfer codings that are undone here; no other one is asked for (RFC 9112 section 7.4)."""
 
+CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 UNSENDABLE: Final = re.compile(r"[\x00\r\n\ud800-\udfff]")
 
 
@@ -44,8 +45,11 @@ def outgoing(headers: Headers, target: Target, *, configured_key: bool) -> list[
 
 
 def incoming(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """A provider's header fields as the caller may see them: in order, names as they came."""
-    return tuple(_end_to_end([(_text(name), _text(value)) for name, value in raw], kept=JUDGED))
+    """A provider's header fields as the caller may see them: in order, names as they came. Values that hold what no
+    value may (RFC 9110 section 5.5) are left out: no server would send them on.
+    """
+    fields = [(_text(name), _text(value)) for name, value in raw]
+    return tuple(_end_to_end([field for field in fields if not CONTROLS.search(field[1])], kept=JUDGED))
 
 
 def unknown_coding(values: Iterable[str]) -> str | None:

@@ -219,3 +219,13 @@ async def test_trace_and_connect_are_never_sent(method: str) -> None:
         with pytest.raises(MethodNotAllowed):
             await pool.send(call(method=method))
     assert upstream.requests == []
+
+
+@pytest.mark.parametrize("control", [b"\x01", b"\x0b", b"\x7f"])
+async def test_a_field_that_cannot_be_sent_on_is_left_out(control: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nX-Odd: a%sb\r\nX-Fine: a\tb\r\nContent-Length: 2\r\n\r\nok" % control
+    async with RawUpstream(head) as upstream, opened(target(upstream.url)) as pool:
+        reply = await pool.send(call())
+        names = [name for name, _ in reply.headers]
+        assert ("X-Fine" in names, "X-Odd" in names) == (True, False)
+        assert await read(reply) == b"ok"
