@@ -58,6 +58,7 @@ def test_several_providers() -> None:
     assert chosen(policy, "gpt-5-mini", "token:agent-7") == "agents"
     assert chosen(policy, "gpt-5-mini") == "openai"
     assert chosen(policy, "qwen3") == "inhouse"
+    assert chosen(policy, "fast") == "fast"
 
 
 def test_documents() -> None:
