@@ -8,7 +8,6 @@ import msgspec
 from edgecache.client import AdminClient, Refused
 from edgecache.core.policy import parse_policy
 from edgecache.errors import EdgecacheError, InvalidSettings
-from edgecache.parts import target_of
 from edgecache.policy_book import read_policies
 from edgecache.settings import Settings, address, is_loopback
 
@@ -85,6 +84,8 @@ def _models(settings: Settings) -> Finding:
 
 
 def _upstreams(settings: Settings) -> Finding:
+    from edgecache.parts import target_of  # with the libraries of a whole node, which other commands start without
+
     problems: list[str] = []
     for upstream in settings.upstream:
         try:

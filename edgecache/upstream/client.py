@@ -57,7 +57,8 @@ class Client:
 
     def open(self, context: ssl.SSLContext | None, proxy: Proxy | None) -> None:
         """`context` is for https targets."""
-        limit = max(self.target.connections, self.target.concurrency)
+        bound = self.target.connections
+        limit = max(bound, self.target.concurrency) if bound else 0
         trust = context or True
         self._proxy = proxy
         self._kept = _session(
@@ -100,7 +101,7 @@ class Client:
             return self._failure(caught, deadline)
         finally:
             deadline.settle()
-        if not 200 <= response.status <= 599:
+        if response.status < 200:
             response.close()
             return Failure(_no_answer(self.target, response.status), True)
         coding = headers.unknown_coding(response.headers.getall("Transfer-Encoding", ()))

@@ -76,13 +76,10 @@ class Deadline:
         """A limit for the next part of the body; data that is already there is given even when it has passed."""
         return asyncio.timeout_at(self._nearest(Timer.BETWEEN_CHUNKS))
 
-    def check(self) -> None:
-        """Raises TimeoutError when the whole time of the request has passed, also where data waits: a caller that reads
-        slowly must not hold its place for ever.
-        """
-        if self._clock() >= self._total_at:
-            self._timer = Timer.TOTAL
-            raise TimeoutError
+    @property
+    def ends_at(self) -> float:
+        """By the loop's clock, the whole time of the request."""
+        return self._total_at
 
     def error(self) -> UpstreamTimeout:
         """Of the limit that passed."""

@@ -9,7 +9,7 @@ import aiohttp
 
 from edgecache.errors import EdgecacheError
 from edgecache.upstream import failures, headers
-from edgecache.upstream.deadline import Deadline
+from edgecache.upstream.deadline import Deadline, Timer, missed
 from edgecache.upstream.tally import Lease
 from edgecache.upstream.target import Target
 from edgecache.wire.overload import Opening, Sign
@@ -36,6 +36,7 @@ class Reply:
         self._lost = _closing(response)
         if self._lost is not None:
             self._lost.add_done_callback(self._break)
+        self._ending = asyncio.get_running_loop().call_at(deadline.ends_at, self._expire)
 
     def __repr__(self) -> str:
         return f"<Reply of {self.upstream}: {self.status}, {'closed' if self._closed else 'open'}>"
@@ -87,11 +88,19 @@ class Reply:
         """`close`, which waits for nothing."""
         if not self._closed:
             self._closed = True
+            self._ending.cancel()
             self._held.clear()
             if self._lost is not None:
                 self._lost.remove_done_callback(self._break)
             self._response.close()
             self._lease.end()
+
+    def _expire(self) -> None:
+        """The whole time has passed. A caller that reads slowly, or not at all, holds nothing of the provider's any
+        more, and hears of it when it takes the next piece.
+        """
+        self._broken = missed(self._target, Timer.TOTAL)
+        self.drop()
 
     async def _again(self) -> bytes:
         """What was held, then what comes."""
@@ -105,7 +114,6 @@ class Reply:
         """The next piece; b"" at the end. Errors are raised outside of the handlers: nothing is chained to them."""
         error: EdgecacheError
         try:
-            self._deadline.check()
             async with self._deadline.chunk():
                 return await self._response.content.readany()
         except TimeoutError:

@@ -41,11 +41,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `api_key` replaces the caller's credentials in calls that ask for it, sent as `key_style` says (None: as a provider
     of its dialects wants it); else those go on, to targets of the same `realm` only. Of several targets those of the
     lowest `order` come first, chosen by `weight` within an order. `ca_file` (PEM) is trusted besides the system's
-    authorities. `connections` bounds the open ones; an idle one is kept `keepalive` seconds, which should be less than
-    the provider keeps it. `models` are its names for the models that are asked for, `speaks` the dialects it
-    understands, () for whatever it is sent. Not more than `concurrency` requests are under way there, 0 for no limit;
-    one more waits up to `wait` seconds. It is asked last for `cooldown` seconds when it could not be reached, and while
-    `health`, a path asked every `health_interval` seconds, does not answer well.
+    authorities. `connections` bounds the open ones, 0 for no bound; an idle one is kept `keepalive` seconds, which
+    should be less than the provider keeps it. `models` are its names for the models that are asked for, `speaks` the
+    dialects it understands, () for whatever it is sent. Not more than `concurrency` requests are under way there, 0 for
+    no limit; one more waits up to `wait` seconds. It is asked last for `cooldown` seconds when it could not be reached,
+    and while `health`, a path asked every `health_interval` seconds, does not answer well.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     weight: float = 1.0
     timers: Timers = Timers()
     ca_file: str | None = None
-    connections: int = 256
+    connections: int = 0
     keepalive: float = 4.0
     models: dict[str, str] = {}
     speaks: tuple[str, ...] = ()
@@ -108,11 +108,11 @@ def _problem(target: Target) -> str | None:
     """Why a target cannot be used. Never shows the key, nor credentials in a URL."""
     if not target.name:
         return "an upstream needs a name"
-    positive = ("weight", "connections", "keepalive", "cooldown", "health_interval")
+    positive = ("weight", "keepalive", "cooldown", "health_interval")
     if wrong := [name for name in positive if not getattr(target, name) > 0]:
         return f"upstream {target.name}: {', '.join(wrong)} must be more than 0"
-    if target.concurrency < 0 or target.wait < 0:
-        return f"upstream {target.name}: concurrency and wait must not be less than 0"
+    if min(target.concurrency, target.connections, target.wait) < 0:
+        return f"upstream {target.name}: concurrency, connections and wait must not be less than 0"
     if target.health and not target.health.startswith("/"):
         return f"upstream {target.name}: health must be a path that begins with /"
     if target.api_key is not None and not (target.api_key.isascii() and target.api_key.isprintable()):

@@ -73,6 +73,7 @@ class UpstreamWebSockets:
             max_line_size=HEAD_LIMIT,
             max_field_size=HEAD_LIMIT,
         )
+        self._session._retry_connection = False  # see client.py: it would dial once more by itself
 
     async def close(self) -> None:
         session, self._session = self._session, None

@@ -63,6 +63,8 @@ def test_every_value_counts(dialect: str) -> None:
             continue
         for path in leaves(exchange.asked):
             place = ".".join("*" if isinstance(name, int) else name for name in path)
+            if place == "model" and "/deployments/" in exchange.path:
+                continue  # Azure goes by its path, whatever the body says
             tried[place] = tried.get(place, 0) + 1
             if tried[place] <= ALIKE and question(dialect, changed(exchange.asked, path), exchange.path) == asked:
                 lost[place] = exchange.name

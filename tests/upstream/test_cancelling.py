@@ -162,3 +162,14 @@ async def test_closing_the_pool_ends_what_is_under_way() -> None:
         await pool.close()
         await reply.close()
         await upstream.wait_connections(0)
+
+
+async def test_many_long_answers_keep_nobody_from_asking() -> None:
+    """Waiting for a connection of ours would look like a provider that cannot be reached."""
+    never = asyncio.Event()
+    held = Answer(chunks=[b"x", never])
+    async with ScriptedUpstream(script=lambda _: held) as upstream, opened(target(upstream.url)) as pool:
+        replies = await asyncio.gather(*(pool.send(call()) for _ in range(300)))
+        assert len(upstream.requests) == 300
+        for reply in replies:
+            await reply.close()

@@ -63,7 +63,7 @@ async def test_what_comes_late_ends_the_connection_and_answers_nobody(first: byt
         assert upstream.accepted == 2, "a connection on which nothing came is kept"
 
 
-@pytest.mark.parametrize("status", [b"101 Switching Protocols", b"099 Odd", b"600 Odd"])
+@pytest.mark.parametrize("status", [b"101 Switching Protocols", b"099 Odd"])
 async def test_a_status_that_ends_no_request_reaches_no_caller(status: bytes) -> None:
     answer = b"HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n" % status
     async with RawUpstream(answer) as upstream, opened(target(upstream.url)) as pool:

@@ -38,7 +38,7 @@ SENT = [("Authorization", f"Bearer {CALLERS}"), ("X-Api-Key", CALLERS)]
         ({"api_key": f"{OWN}\n"}, "api_key must be printable ASCII"),
         ({"api_key": f"{OWN}é"}, "api_key must be printable ASCII"),
         ({"weight": 0.0}, "weight"),
-        ({"connections": 0}, "connections"),
+        ({"connections": -1}, "connections"),
         ({"keepalive": 0.0}, "keepalive"),
         ({"cooldown": 0.0, "health_interval": 0.0}, "cooldown, health_interval must be more than 0"),
         ({"concurrency": -1}, "concurrency"),

@@ -239,6 +239,7 @@ async def test_total_ends_an_answer_of_which_data_always_waits() -> None:
         chunks = reply.chunks()
         await anext(chunks)
         await asyncio.sleep(2 * ENOUGH)  # the total time of the request passes; what came meanwhile waits
+        assert pool.statistics().targets[0].open == 0, "its place is free"
         with pytest.raises(UpstreamTimeout, match=r"\(total\)"):
             await anext(chunks)
         await reply.close()

@@ -167,7 +167,7 @@ def tell(reply: Reply, *, stream: bool) -> bytes:
     choice = reply.choices[0]
     content = [block for part in choice.parts for block in _blocks(part)]
     called = any(isinstance(part, ToolUse) for part in choice.parts)
-    refused = any(isinstance(part, Refusal) for part in choice.parts)
+    refused = choice.finish == "stop" and not called and any(isinstance(part, Refusal) for part in choice.parts)
     message = {
         **head(reply.id, reply.model, reply.usage),
         "content": content,

@@ -94,7 +94,7 @@ class Writer:
 
     def _end(self, closing: Closing) -> bytes:
         stop = stop_of(self._finish.finish, self._finish.stop_sequence, called=bool(self._calls))
-        stop = "refusal" if self._refused else stop
+        stop = "refusal" if self._refused and stop == "end_turn" else stop
         delta = {"stop_reason": stop, "stop_sequence": self._finish.stop_sequence}
         fields = {"type": "message_delta", "delta": delta, "usage": tell_usage(closing.usage)}
         return self._close() + event(fields) + event({"type": "message_stop"})

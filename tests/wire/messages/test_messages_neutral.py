@@ -238,7 +238,7 @@ BEGIN, END = Begin(id="c", model="m"), (Finish(finish="stop"), Closing())
 @pytest.mark.parametrize(
     ("parts", "finish", "blocks", "stop"),
     [
-        ((Refusal(text="No."),), "stop", [text("No.")], "end_turn"),
+        ((Refusal(text="No."),), "stop", [text("No.")], "refusal"),
         ((Thinking(text="unsigned"), Text(text="a")), "stop", [text("a")], "end_turn"),
         ((Text(text=""),), "stop", [], "end_turn"),
         ((ToolUse(id="a", name="f", arguments=""),), "stop", [use("a")], "tool_use"),
