@@ -55,6 +55,25 @@ class _Limits(msgspec.Struct, frozen=True):
     asking: tuple[Limit, ...]
 
 
+class Saver:
+    """Counts how often one answer was given from cache. `of` are the arguments of `Accounts.saved`."""
+
+    __slots__ = ("_due", "of", "times")
+
+    def __init__(self, due: "list[Saver]", of: tuple[Scope, str, str, Usage | None]) -> None:
+        self._due = due
+        self.of = of
+        self.times = 0
+
+    def add(self) -> None:
+        if not self.times:
+            self._due.append(self)
+        self.times += 1
+
+    def __repr__(self) -> str:
+        return f"<Saver {self.of[0]} {self.times}>"
+
+
 class Accounts:
     """`policy` gives the one in force, `clock` Unix time in seconds; `node` is unlike that of any other process.
 
@@ -75,6 +94,7 @@ class Accounts:
         self._limited: Counter[str] = Counter()
         self._away = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._savers: list[Saver] = []
 
     # --- may it ask? ----------------------------------------------------------------------------------------------
 
@@ -125,14 +145,25 @@ class Accounts:
             limits = rules.limits(scope, route)
             self._charge(scope, (*limits.hits, *limits.asking), usage, money)
 
-    def saved(self, scope: Scope, route: str, model: str, usage: Usage | None) -> None:
-        """A request was answered from cache, or by an answer that another one asked for, and that cost `usage`."""
+    def saved(self, scope: Scope, route: str, model: str, usage: Usage | None, times: int = 1) -> None:
+        """Requests were answered from cache, or by an answer that another one asked for, and that cost `usage`."""
         rules, usage = self._current(), believed(usage)
         row, of_route, money = self._rows(rules, scope, route, model, usage)
-        row.saved.add(usage, money)
-        of_route.saved.add(usage, money)
+        row.saved.add(usage, money, times)
+        of_route.saved.add(usage, money, times)
         if rules.policy.limits:
-            self._charge(scope, rules.limits(scope, route).hits, usage, money)
+            for _ in range(times):
+                self._charge(scope, rules.limits(scope, route).hits, usage, money)
+
+    def saver(self, scope: Scope, route: str, model: str, usage: Usage | None) -> "Saver":
+        """For an answer that is given many times: counting one more of them is an addition."""
+        return Saver(self._savers, (scope, route, model, usage))
+
+    def _collect(self) -> None:
+        savers, self._savers[:] = self._savers[:], []
+        for saver in savers:
+            times, saver.times = saver.times, 0
+            self.saved(*saver.of, times=times)
 
     def _rows(self, rules: _Rules, scope: Scope, route: str, model: str, usage: Usage) -> tuple[Spend, Spend, int]:
         model = model[:NAME]
@@ -179,6 +210,7 @@ class Accounts:
 
     async def flush(self) -> None:
         """Raises StoreUnavailable; what was not sent is kept."""
+        self._collect()
         try:
             await self._spending.flush()
         finally:
@@ -187,6 +219,7 @@ class Accounts:
     async def _every_second(self) -> None:
         while True:
             await asyncio.sleep(FLUSH)
+            self._collect()
             await self._tried(self._spending.flush)
 
     async def _when_due(self) -> None:
@@ -216,6 +249,7 @@ class Accounts:
         Raises:
             StoreUnavailable
         """
+        self._collect()
         await self._spending.flush()
         today = int(self._clock() // 86_400)
         names = [day_of(number) for number in range(today, max(today - days, -1), -1)]
@@ -223,6 +257,7 @@ class Accounts:
 
     def routes(self) -> Sequence[Spend]:
         """What this process counted since it started, by route and currency: for metrics."""
+        self._collect()
         return self._spending.routes()
 
     def limited(self) -> Mapping[str, int]:

@@ -347,6 +347,13 @@ class Meters(Protocol):
         """Add what is owed, each debt as a whole. Some may have been added where it raises."""
 
 
+class Tells(Protocol):
+    """Counts one thing that happens often."""
+
+    def add(self) -> None:
+        """Once more."""
+
+
 class Spending(Protocol):
     """What the story of a request tells of money. `route` is a rule's name; `usage` None where nobody tells it."""
 
@@ -372,3 +379,6 @@ class Spending(Protocol):
 
     def saved(self, scope: Scope, route: str, model: str, usage: Usage | None) -> None:
         """A request was answered without asking, by what cost `usage`."""
+
+    def saver(self, scope: Scope, route: str, model: str, usage: Usage | None) -> Tells:
+        """As `saved`, for an answer that is given many times."""

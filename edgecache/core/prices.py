@@ -77,11 +77,12 @@ class Sum(msgspec.Struct):
     completion: int = 0
     money: int = 0
 
-    def add(self, usage: Usage, money: int) -> None:
-        self.answers += 1
-        self.prompt += usage.prompt
-        self.completion += usage.completion
-        self.money += money
+    def add(self, usage: Usage, money: int, times: int = 1) -> None:
+        """`money` is what each of them cost."""
+        self.answers += times
+        self.prompt += times * usage.prompt
+        self.completion += times * usage.completion
+        self.money += times * money
 
     def merge(self, other: "Sum") -> None:
         self.answers += other.answers

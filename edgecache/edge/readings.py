@@ -7,6 +7,7 @@ is in memory and nothing at all was purged. Everything else takes the long way.
 
 from edgecache.cache.bounded import Bounded
 from edgecache.core.entry import Horizon
+from edgecache.core.ports import Tells
 from edgecache.core.tags import Tag
 from edgecache.edge.metrics import Tally
 from edgecache.flow.tiers import Asked
@@ -24,10 +25,11 @@ NEVER = Horizon("", -1)
 
 class Reading:
     """One request as it was read, and the head of the last exact hit on it: in which second of Unix time, with the
-    ledger where. The entry is known by the tuple of its tags, so that nothing here keeps its body alive.
+    ledger where. The entry is known by the tuple of its tags, so that nothing here keeps its body alive; `plain`
+    says that its body is sent as it was stored.
     """
 
-    __slots__ = ("asked", "cost", "head", "second", "seen", "tags", "tally")
+    __slots__ = ("asked", "cost", "head", "plain", "saver", "second", "seen", "tags", "tally")
 
     def __init__(self, asked: Asked, key: Key) -> None:
         """`cost` in bytes: the body and what was read from it, the key, the tags, and the head of an answer."""
@@ -39,6 +41,8 @@ class Reading:
         self.seen = NEVER
         self.tally = Tally()
         self.head: bytes | None = None
+        self.plain = False
+        self.saver: Tells | None = None
 
 
 class Readings:

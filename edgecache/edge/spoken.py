@@ -117,10 +117,10 @@ class Spoken:
             entry = self._flow.exact_entry(reading.asked)
             if entry is None or not self._remember(reading, entry, now):
                 return None
-        body = self._flow.presenter.presented(entry, reading.asked)
-        if body is None:
+        body = entry.body if reading.plain else self._flow.presenter.presented(entry, asked)
+        if body is None or reading.saver is None:
             return None
-        self._accounts.saved(asked.scope, asked.route.name, entry.model, entry.usage)
+        reading.saver.add()
         reading.tally.add(time.perf_counter() - started)
         if reading.head is not None and len(body) <= prepared.LARGEST and prepared.takes_prepared(request):
             return prepared.Prepared(reading.head + body)
@@ -137,6 +137,9 @@ class Spoken:
         headers.popall("Content-Length", None)
         reading.head = prepared.head(headers, len(answer.body), now)
         reading.tally = self._metrics.tally(answer.trace.route, answer.trace.name)
+        reading.plain = body is entry.body
+        asked = reading.asked
+        reading.saver = self._accounts.saver(asked.scope, asked.route.name, entry.model, entry.usage)
         return True
 
     async def _answer(
