@@ -1,20 +1,15 @@
 """OpenAI chat request -> prompt of the local model. Here we are the provider, so what it would refuse is refused."""
 
-import re
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from edgecache.core.generation import Prompt, Sampling, Turn
 from edgecache.errors import BadRequest
+from edgecache.wire.openai_local import Positive, Probability, refusal, refuse, turn_role
 
 MAX_STOPS = 4
-_AT = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(\w+)`")
 _HINTS = {"n": "; the local model gives one answer, so 1 or nothing"}
-
-Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Positive = Annotated[int, msgspec.Meta(ge=1, le=1 << 31)]
 
 
 class TextPart(msgspec.Struct):
@@ -61,15 +56,13 @@ def to_prompt(fields: Any) -> Prompt:
     """Raises BadRequest, naming the field, for whatever the local model cannot do as asked."""
     if not isinstance(fields, dict):
         raise BadRequest("The body must be a JSON object with `model` and `messages`.")
-    for name, what in UNSUPPORTED.items():
-        if fields.get(name):
-            raise BadRequest(f"The local model cannot {what}: leave out `{name}`.", param=name)
+    refuse(fields, UNSUPPORTED)
     _check_text_only(fields)
     try:
         request = msgspec.convert(fields, LocalRequest)
     except msgspec.ValidationError as error:
-        raise _refusal(error) from None
-    turns = tuple(Turn(_role(message.role), _text(message)) for message in request.messages)
+        raise refusal(error, _HINTS) from None
+    turns = tuple(Turn(turn_role(message.role), _text(message)) for message in request.messages)
     return Prompt(turns, _sampling(request))
 
 
@@ -79,19 +72,6 @@ def _check_text_only(fields: dict[str, Any]) -> None:
         raise BadRequest("The local model answers in text only: leave out `response_format`.", param="response_format")
     if fields.get("modalities") not in (None, ["text"]):
         raise BadRequest("The local model answers in text only: leave out `modalities`.", param="modalities")
-
-
-def _refusal(error: msgspec.ValidationError) -> BadRequest:
-    found = _AT.fullmatch(str(error))
-    problem, place = found.groups() if found else (str(error), "")
-    if missing := _MISSING.fullmatch(problem):
-        param = f"{place}.{missing[1]}".lstrip(".")
-        return BadRequest(f"Missing required parameter: '{param}'.", param=param)
-    return BadRequest(f"Invalid value for '{place}': {problem}{_HINTS.get(place, '')}.", param=place)
-
-
-def _role(role: str) -> str:
-    return "system" if role == "developer" else role
 
 
 def _text(message: Message) -> str:

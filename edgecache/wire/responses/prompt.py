@@ -1,18 +1,12 @@
 """A request as the local model's prompt. Here we are the provider, so what it would refuse is refused."""
 
-import re
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from edgecache.core.generation import Prompt, Sampling, Turn
 from edgecache.errors import BadRequest
-
-_AT = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(\w+)`")
-
-Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Positive = Annotated[int, msgspec.Meta(ge=1, le=1 << 31)]
+from edgecache.wire.openai_local import Positive, Probability, refusal, refuse, turn_role
 
 
 class TextPart(msgspec.Struct):
@@ -55,14 +49,12 @@ def to_prompt(fields: Any) -> Prompt:
     """Raises BadRequest, naming the field, for whatever the local model cannot do as asked."""
     if not isinstance(fields, dict):
         raise BadRequest("The body must be a JSON object with `model` and `input`.")
-    for name, what in UNSUPPORTED.items():
-        if fields.get(name):
-            raise BadRequest(f"The local model cannot {what}: leave out `{name}`.", param=name)
+    refuse(fields, UNSUPPORTED)
     _check_form(fields)
     try:
         request = msgspec.convert(fields, LocalRequest)
     except msgspec.ValidationError as error:
-        raise _refusal(error) from None
+        raise refusal(error) from None
     return Prompt((*_instructions(request), *_turns(request.input)), _sampling(request))
 
 
@@ -76,15 +68,6 @@ def _check_form(fields: dict[str, Any]) -> None:
         raise BadRequest("The local model cannot return log probabilities: leave out `include`.", param="include")
 
 
-def _refusal(error: msgspec.ValidationError) -> BadRequest:
-    found = _AT.fullmatch(str(error))
-    problem, place = found.groups() if found else (str(error), "")
-    if missing := _MISSING.fullmatch(problem):
-        param = f"{place}.{missing[1]}".lstrip(".")
-        return BadRequest(f"Missing required parameter: '{param}'.", param=param)
-    return BadRequest(f"Invalid value for '{place}': {problem}.", param=place)
-
-
 def _instructions(request: LocalRequest) -> tuple[Turn, ...]:
     return (Turn("system", request.instructions),) if request.instructions else ()
 
@@ -92,11 +75,7 @@ def _instructions(request: LocalRequest) -> tuple[Turn, ...]:
 def _turns(said: str | list[Message]) -> tuple[Turn, ...]:
     if isinstance(said, str):
         return (Turn("user", said),)
-    return tuple(Turn(_role(message.role), _text(message)) for message in said)
-
-
-def _role(role: str) -> str:
-    return "system" if role == "developer" else role
+    return tuple(Turn(turn_role(message.role), _text(message)) for message in said)
 
 
 def _text(message: Message) -> str:
