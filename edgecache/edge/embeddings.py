@@ -13,8 +13,7 @@ from edgecache.edge import respond
 from edgecache.edge.metrics import Metrics
 from edgecache.edge.relay import Relay, forwarded
 from edgecache.edge.requests import BodyBudget, body
-from edgecache.edge.said import claimed, counted
-from edgecache.errors import UnsupportedMedia
+from edgecache.edge.said import claimed, counted, is_plain
 from edgecache.flow.embedding_asks import Wants, settle
 from edgecache.flow.embeddings import EmbeddingFlow
 from edgecache.policy_book import PolicyBook
@@ -79,9 +78,7 @@ class Embeddings:
         self, request: web.BaseRequest, path: str, query: str, raw: bytes, caller: Caller
     ) -> Wants | None:  # fmt: skip
         """None where no rule matches, or the body is compressed: then it is passed through as it came."""
-        if request.headers.get("content-encoding", "identity").lower() != "identity":
-            if caller.by is By.TOKEN:
-                raise UnsupportedMedia("A body with a Content-Encoding is not read here: send it as plain JSON.")
+        if not is_plain(request, caller):
             return None
         inline = len(raw) <= INLINE
         batch = read_embeddings(raw, path) if inline else await asyncio.to_thread(read_embeddings, raw, path)

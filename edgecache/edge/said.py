@@ -2,11 +2,24 @@
 
 from aiohttp import web
 
+from edgecache.account.callers import By, Caller
 from edgecache.core.policy import Route
 from edgecache.edge.relay import TAGS
-from edgecache.errors import BadRequest
+from edgecache.errors import BadRequest, UnsupportedMedia
 from edgecache.flow.asking import COUNTED_HEADERS
 from edgecache.wire import surrogate
+
+
+def is_plain(request: web.BaseRequest, caller: Caller) -> bool:
+    """Whether its body can be read here; what is compressed is passed through as it came, with the caller's own key.
+
+    Raises:
+        UnsupportedMedia: it would use ours.
+    """
+    plain = request.headers.get("content-encoding", "identity").lower() == "identity"
+    if not plain and caller.by is By.TOKEN:
+        raise UnsupportedMedia("A body with a Content-Encoding is not read here: send it as plain JSON.")
+    return plain
 
 
 def counted(request: web.BaseRequest) -> dict[str, str]:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 from aiohttp import web
 
-from edgecache.account.callers import By, Caller
+from edgecache.account.callers import Caller
 from edgecache.account.tokens import Tokens
 from edgecache.core.entry import Entry
 from edgecache.core.policy import Mode, Route
@@ -20,8 +20,7 @@ from edgecache.edge.readings import LARGEST, Reading, Readings
 from edgecache.edge.relay import TAGS, Relay, forwarded
 from edgecache.edge.requests import CREDENTIAL_HEADERS, LIKE_FRAMING, BodyBudget, body
 from edgecache.edge.rights import Rights
-from edgecache.edge.said import claimed, counted
-from edgecache.errors import UnsupportedMedia
+from edgecache.edge.said import claimed, counted, is_plain
 from edgecache.flow.asking import COUNTED_HEADERS, settle
 from edgecache.flow.story import Flow
 from edgecache.flow.tiers import Ask, Asked
@@ -161,9 +160,7 @@ class Spoken:
         self, request: web.BaseRequest, dialect: Dialect, path: str, query: str, raw: bytes, caller: Caller
     ) -> Asked | None:
         """None where no rule matches, or the body is compressed: then it is passed through as it came."""
-        if request.headers.get("content-encoding", "identity").lower() != "identity":
-            if caller.by is By.TOKEN:
-                raise UnsupportedMedia("A body with a Content-Encoding is not read here: send it as plain JSON.")
+        if not is_plain(request, caller):
             return None
         read = dialect.read(raw, path) if len(raw) <= INLINE else await self._read_aside(dialect, raw, path)
         route = self._book.policy.choose(path, read.model, caller.scope)

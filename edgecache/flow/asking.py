@@ -31,40 +31,39 @@ def settle(
     headers: Mapping[str, str],
     secret: bytes,
 ) -> Asked:
-    """`headers` by lower-case name, `path` and `query` as they came. Without an identity where nothing of it may be
-    cached; its tags are then of no use.
+    """As `said`, with the identity, where anything of it may be cached. `path` and `query` as they came."""
+    asked = said(request, scope, route, path=path, headers=headers, secret=secret)
+    if asked.why:
+        return asked
+    question, where = asked.request.question, place(path, BY_NAME[request.dialect])
+    identity = identify(question, scope, headers, query, path=where, rules=route.upstreams, secret=secret)
+    return msgspec.structs.replace(asked, identity=identity)
+
+
+def said(
+    request: Request, scope: Scope, route: Route, *, path: str, headers: Mapping[str, str], secret: bytes
+) -> Asked:
+    """What a request asks but for its identity, and why it has none. `headers` by lower-case name.
 
     Raises:
         BadRequest: a header that says how it is to be cached cannot be understood.
     """
     control = controlled(route, headers, scope)
     route, question = control.route, _question(request.question, control.key, route)
-    said = demands(headers) if route.request_directives else NOTHING
     why = question.uncacheable or ("bypass" if control.bypass else _why_not(request, route))
     request = request if question is request.question else msgspec.structs.replace(request, question=question)
-    if why is not None:
-        return Asked(
-            request=request,
-            identity=None,
-            scope=scope,
-            route=route,
-            tags=(),
-            demands=said,
-            why=why,
-            ignored=control.ignored,
-        )
-    where = place(path, BY_NAME[request.dialect])
-    identity = identify(question, scope, headers, query, path=where, rules=route.upstreams, secret=secret)
+    wanted = demands(headers) if route.request_directives else NOTHING
     own = intrinsic(scope=scope, route=route.name, model=request.model, path=path)
     return Asked(
         request=request,
-        identity=identity,
+        identity=None,
         scope=scope,
         route=route,
         tags=(*own, *keys(route.tags)),
         filler=tuple(user_tag(user, secret) for user in request.users),
-        demands=msgspec.structs.replace(said, no_cache=True) if control.refresh else said,
-        sources=parse_sources(headers.get(HEADER.lower(), "")),
+        demands=msgspec.structs.replace(wanted, no_cache=True) if control.refresh else wanted,
+        sources=() if why else parse_sources(headers.get(HEADER.lower(), "")),
+        why=why or "",
         ignored=control.ignored,
     )
 

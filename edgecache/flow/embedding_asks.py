@@ -6,18 +6,13 @@ from functools import cached_property
 import msgspec
 
 from edgecache.core.canonical import Identity, identify
-from edgecache.core.demands import NOTHING
 from edgecache.core.entry import Scope
-from edgecache.core.policy import Mode, Route
+from edgecache.core.policy import Route
 from edgecache.core.ports import Call
 from edgecache.core.tags import keys
-from edgecache.flow.controls import controlled
-from edgecache.flow.sources import HEADER, parse_sources
+from edgecache.flow.asking import said
 from edgecache.flow.tiers import Asked
-from edgecache.purge.orders import intrinsic, user_tag
-from edgecache.wire.dialect import Request
 from edgecache.wire.embeddings import SUFFIX, Batch, Input, asked_as
-from edgecache.wire.freshness import demands
 
 
 class Wants(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -63,33 +58,11 @@ def settle(
     Raises:
         BadRequest: a header that says how it is to be cached cannot be understood.
     """
-    control = controlled(route, headers, scope)
-    route = control.route
-    request = _of_model(batch.request, route.model)
-    why = request.question.uncacheable or ("mode off" if route.mode is Mode.OFF else "bypass" if control.bypass else "")
-    own = intrinsic(scope=scope, route=route.name, model=request.model, path=path)
-    said = demands(headers) if route.request_directives else NOTHING
-    asked = Asked(
-        request=request,
-        identity=None,
-        scope=scope,
-        route=route,
-        tags=tuple(dict.fromkeys((*own, *keys(route.tags), *keys(claimed)))),
-        filler=tuple(user_tag(user, secret) for user in request.users),
-        demands=msgspec.structs.replace(said, no_cache=True) if control.refresh else said,
-        sources=parse_sources(headers.get(HEADER.lower(), "")),
-        why=why,
-        ignored=control.ignored,
-    )
-    if why:
+    asked = said(batch.request, scope, route, path=path, headers=headers, secret=secret)
+    asked = msgspec.structs.replace(asked, tags=tuple(dict.fromkeys((*asked.tags, *keys(claimed)))))
+    if asked.why:
         return asked, ()
-    question = msgspec.structs.replace(request.question, apart=control.key)
+    question = asked.request.question
     place, rules = path.removesuffix(SUFFIX), route.upstreams
     texts = (msgspec.structs.replace(question, text=asked_as(value)) for value in batch.inputs)
     return asked, tuple(identify(text, scope, headers, query, path=place, rules=rules, secret=secret) for text in texts)
-
-
-def _of_model(request: Request, model: str) -> Request:
-    """With the model that the route sends it for."""
-    question = msgspec.structs.replace(request.question, model=model) if model and request.model else request.question
-    return msgspec.structs.replace(request, question=question)

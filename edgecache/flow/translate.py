@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import msgspec
 
@@ -134,17 +135,11 @@ async def _whole(
     content = b"".join([chunk async for chunk in reply.chunks()])
     original.feed(content)
     try:
-        yield await (_aside if len(content) > AT_ONCE else _at_once)(framing, content, other, own, request, now)
+        long = len(content) > AT_ONCE
+        tell = partial(_told, framing, content, other, own, request, now)
+        yield await asyncio.to_thread(tell) if long else tell()
     except UNTELLABLE as error:
         raise _broken(reply, own, error) from None
-
-
-async def _aside(framing: Framing, content: bytes, other: Dialect, own: Dialect, request: Request, now: int) -> bytes:
-    return await asyncio.to_thread(_told, framing, content, other, own, request, now)
-
-
-async def _at_once(framing: Framing, content: bytes, other: Dialect, own: Dialect, request: Request, now: int) -> bytes:
-    return _told(framing, content, other, own, request, now)
 
 
 def _told(framing: Framing, content: bytes, other: Dialect, own: Dialect, request: Request, now: int) -> bytes:
